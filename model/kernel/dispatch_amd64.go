@@ -437,21 +437,21 @@ func tileOf(d DType, matrix bool) tileShape {
 	case matrix && d == Int8 && active.level >= AMX:
 		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case d == BFloat16 && active.level >= AVX512BF16:
-		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true}
+		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
 	case d == Int8 && active.vnni:
-		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true}
+		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
 	case d == Float32 && active.level >= AVX512:
-		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true}
+		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
 	case d == BFloat16 && active.level >= AVX512:
-		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, keeps: true}
+		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false, keeps: true}
 	case d == Int8 && active.avxVNNI:
-		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false}
+		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false, keeps: false}
 	case d == Float32 && active.level >= AVX2:
-		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false}
+		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false, keeps: false}
 	case d == BFloat16 && active.level >= AVX2:
-		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false}
+		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false, keeps: false}
 	case d == Int8 && active.level >= AVX2:
-		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false}
+		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false, keeps: false}
 	}
 	return tileShape{}
 }

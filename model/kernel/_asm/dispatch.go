@@ -166,10 +166,7 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one. Those of the matrix unit count where matrix says so.\n" +
 		"func tileOf(d DType, matrix bool) tileShape {\nswitch {\n")
 	for _, t := range tiles {
-		which, want := fmt.Sprintf("wide: %v", t.wide), ""
-		if t.keeps {
-			which = "keeps: true"
-		}
+		which, want := fmt.Sprintf("wide: %v, keeps: %v", t.wide, t.keeps), ""
 		if t.matrix {
 			which, want = "matrix: true", "matrix && "
 		}

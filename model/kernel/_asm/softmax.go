@@ -61,10 +61,8 @@ var (
 	softTail = edge{softLast, "use1", "use1", "store1"}
 )
 
-// Bits of MXCSR: denormal results become zero, and denormal operands are taken for it.
-const (
-	flushToZero = 0x8000
-)
+// flushToZero is the bit of MXCSR by which denormal results become zero.
+const flushToZero = 0x8000
 
 // softmax writes the softmax of rows with a range of columns each.
 func softmax(a *Asm) {

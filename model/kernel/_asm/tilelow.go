@@ -49,7 +49,7 @@ func tilesLow(a *Asm) {
 	}.write(a)
 }
 
-// widen512 multiplies by a step of pairs, and keeps their floats.
+// widen512 multiplies by a step of pairs, whose floats it may keep.
 func widen512(a *Asm, mr, u int, keep bool) {
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
