@@ -24,7 +24,7 @@ type attentionGrads struct {
 // learning is the memory of one worker for attention that is trained.
 type learning struct {
 	keys, keyCols, values []float32 // panels: K as columns, K as rows, V as columns
-	p, dp, t              []float32 // weights, their gradient, and either transposed
+	p, dp, met            []float32 // weights, their gradient, and what is left of them after dropout
 	pack, out             []float32
 	capped                []float32 // scores behind the soft cap
 }
@@ -207,21 +207,17 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 	dp := grow(&l.dp, queryBlock*ld)
 	panels := (b.n + nr - 1) / nr
 	kernel.MatMul(dp, ld, dout, t.LDQ, l.values, a.D*nr, b.m, a.D, panels, &s.Gemm)
-	ldt := kernel.Stride(queryBlock)
-	turned := grow(&l.t, kernel.Pad(b.n)*ldt)
-	if drop.P == 0 {
-		kernel.Transpose(turned, ldt, p, ld, b.m, b.n)
-	} else {
-		dropped := grow(&l.out, b.m*ld) // the weights that met the values
+	met := p // the weights that met the values
+	if drop.P > 0 {
+		met = grow(&l.met, b.m*ld)
 		for j := range b.m {
 			number := dropRow(numbers[b.row+j], b.h)
 			drop.Apply(dp[j*ld:][:b.n], b.first, number)
-			copy(dropped[j*ld:][:b.n], p[j*ld:])
-			drop.Apply(dropped[j*ld:][:b.n], b.first, number)
+			copy(met[j*ld:][:b.n], p[j*ld:])
+			drop.Apply(met[j*ld:][:b.n], b.first, number)
 		}
-		kernel.Transpose(turned, ldt, dropped, ld, b.m, b.n)
 	}
-	a.byKey(s, t.DV, t.DVBefore, t.LDK, turned, ldt, dout, t.LDQ, b)
+	a.byKey(s, t.DV, t.DVBefore, t.LDK, met, ld, dout, t.LDQ, b)
 	for j := range b.m {
 		delta := kernel.Dot(dout[j*t.LDQ:][:a.D], out[j*t.LDQ:][:a.D])
 		kernel.SoftmaxBackward(dp[j*ld:][:b.n], p[j*ld:], delta, a.Scale)
@@ -229,24 +225,23 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 			a.capBackward(dp[j*ld:][:b.n], l.capped[j*ld:])
 		}
 	}
-	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
-	a.byKey(s, t.DK, t.DKBefore, t.LDK, turned, ldt, q, t.LDQ, b)
+	a.byKey(s, t.DK, t.DKBefore, t.LDK, dp, ld, q, t.LDQ, b)
 	a.product(s, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
 	if a.relative != nil {
 		a.relative.backward(a, s, t, b, dp, ld)
 	}
 }
 
-// byKey adds turned (n, m) · rows (m, D) to the rows of a block's keys: those in front of the
+// byKey adds pᵀ (n, m) · rows (m, D) to the rows of a block's keys: those in front of the
 // span, and the span's.
-func (a *attention) byKey(s *Scratch, own, before []float32, ldd int, turned []float32, ldt int,
+func (a *attention) byKey(s *Scratch, own, before []float32, ldd int, p []float32, ldp int,
 	rows []float32, ldr int, b block) {
 	shared := min(b.shared, b.n)
 	if shared > 0 {
-		a.accumulate(s, before[b.before:], ldd, turned, ldt, rows, ldr, b.m, shared)
+		a.accumulate(s, before[b.before:], ldd, p, ldp, rows, ldr, b.m, shared)
 	}
 	if b.n > shared {
-		a.accumulate(s, own[b.key:], ldd, turned[shared*ldt:], ldt, rows, ldr, b.m, b.n-shared)
+		a.accumulate(s, own[b.key:], ldd, p[shared:], ldp, rows, ldr, b.m, b.n-shared)
 	}
 }
 
@@ -272,18 +267,19 @@ func (a *attention) product(s *Scratch, dst []float32, ldd int, weights []float3
 	}
 }
 
-// accumulate adds turned (n, m) · rows (m, D) to the n rows of dst.
-func (a *attention) accumulate(s *Scratch, dst []float32, ldd int, turned []float32, ldt int,
+// accumulate adds pᵀ (n, m) · rows (m, D) to the n rows of dst.
+func (a *attention) accumulate(s *Scratch, dst []float32, ldd int, p []float32, ldp int,
 	rows []float32, ldr, m, n int) {
 	w := kernel.Pad(a.D)
 	pack := grow(&s.learn.pack, w*queryBlock)
 	kernel.PackCols(pack, queryBlock*kernel.NR, 0, rows, ldr, m, a.D)
 	if a.D%kernel.NR == 0 {
-		kernel.MatMulAdd(dst, ldd, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
+		kernel.MatMulAddT(dst, ldd, p, ldp, kernel.LeftRows, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
 		return
 	}
 	tmp := grow(&s.learn.out, n*w)
-	kernel.MatMul(tmp, w, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
+	clear(tmp)
+	kernel.MatMulAddT(tmp, w, p, ldp, kernel.LeftRows, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
 	for i := range n {
 		kernel.AddTo(dst[i*ldd:], tmp[i*w:][:a.D])
 	}

@@ -103,18 +103,27 @@ func (m *master) backwardWeight(w *Work, dy []float32, lddy int, x []float32, ld
 	if m.fixed {
 		return
 	}
+	if m.db != nil {
+		w.sums(m.db, m.n, rows, func(sum []float32, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				kernel.AddTo(sum, dy[i*lddy:][:m.n])
+			}
+		})
+	}
 	both := [2]sides{w.sides(0, m), w.sides(1, m)}
 	pack := func(t, lo, hi int) {
-		o := &both[t/tokenBlock%2]
-		kernel.Transpose(o.at[lo:], blockStride, dy[(t+lo)*lddy:], lddy, hi-lo, m.n)
+		o, dy, x := &both[t/tokenBlock%2], dy[(t+lo)*lddy:], x[(t+lo)*ldx:]
 		if m.low != nil {
-			kernel.PackColsBF16(o.low, lowPanel, lo, x[(t+lo)*ldx:], ldx, hi-lo, m.in)
+			kernel.Transpose(o.at[lo:], blockStride, dy, lddy, hi-lo, m.n)
+			kernel.PackColsBF16(o.low, lowPanel, lo, x, ldx, hi-lo, m.in)
 		} else {
-			kernel.PackCols(o.xp, tokenPanel, lo, x[(t+lo)*ldx:], ldx, hi-lo, m.in)
+			kernel.PackLeft(o.left, tokenGroup, lo, dy, lddy, hi-lo, m.n)
+			kernel.PackCols(o.xp, tokenPanel, lo, x, ldx, hi-lo, m.in)
 		}
 	}
 	w.Each(min(tokenBlock, rows), packBlock, func(_ *Scratch, lo, hi int) { pack(0, lo, hi) })
-	count := w.count(m.n, kernel.RowBlock)
+	groups := (m.n + kernel.LeftRows - 1) / kernel.LeftRows
+	count := min(groups, w.count(m.n, kernel.RowBlock))
 	for t := 0; t < rows; t += tokenBlock {
 		k, next := min(tokenBlock, rows-t), min(tokenBlock, max(0, rows-t-tokenBlock))
 		o := &both[t/tokenBlock%2]
@@ -123,63 +132,36 @@ func (m *master) backwardWeight(w *Work, dy []float32, lddy int, x []float32, ld
 				if j := (i - count) * packBlock; j >= 0 {
 					pack(t+tokenBlock, j, min(next, j+packBlock))
 				} else {
-					m.gradient(s, o, k, i*m.n/count, (i+1)*m.n/count)
+					m.gradient(s, o, k, i*groups/count, (i+1)*groups/count)
 				}
 			}
 		})
 	}
 }
 
-// gradient adds the products of k tokens to the rows [lo, hi) of dW and db.
-func (m *master) gradient(s *Scratch, o *sides, k, lo, hi int) {
-	a := o.at[lo*blockStride:]
-	m.addProduct(s, lo, hi, func(c []float32, ldc, panel, n int, add bool) {
-		switch {
-		case m.low != nil && add:
-			kernel.MatMulAddBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k,
-				n, &s.Gemm)
-		case m.low != nil:
-			kernel.MatMulBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k, n, &s.Gemm)
-		case add:
-			kernel.MatMulAdd(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n, &s.Gemm)
-		default:
-			kernel.MatMul(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n, &s.Gemm)
-		}
-	})
-	m.sumBias(a, k, lo, hi)
-}
-
-// addProduct adds to the rows [lo, hi) of dW what mul computes: n panels of them
-// from one on, added to c or written.
-func (m *master) addProduct(s *Scratch, lo, hi int, mul func(c []float32, ldc, panel, n int, add bool)) {
+// gradient adds the products of k tokens to the rows of dW that are the groups [g0, g1).
+func (m *master) gradient(s *Scratch, o *sides, k, g0, g1 int) {
 	const nr = kernel.NR
+	lo, hi := g0*kernel.LeftRows, min(m.n, g1*kernel.LeftRows)
+	add := func(c []float32, ldc, panel, n int) {
+		if m.low != nil {
+			kernel.MatMulAddBF16(c, ldc, o.at[lo*blockStride:], blockStride, o.low[panel*lowPanel:], lowPanel,
+				hi-lo, k, n, &s.Gemm)
+		} else {
+			kernel.MatMulAddT(c, ldc, o.left[g0*tokenGroup:], kernel.LeftRows, tokenGroup, o.xp[panel*tokenPanel:],
+				tokenPanel, hi-lo, k, n, &s.Gemm)
+		}
+	}
 	whole := m.in / nr
 	if whole > 0 {
-		mul(m.dw[lo*m.in:hi*m.in], m.in, 0, whole, true)
+		add(m.dw[lo*m.in:hi*m.in], m.in, 0, whole)
 	}
-	if rest := m.in - whole*nr; rest > 0 { // a product writes whole panels: not into the next row
+	if rest := m.in - whole*nr; rest > 0 { // a product adds to whole panels: not to the next row
 		tmp := grow(&s.out, (hi-lo)*nr)
-		mul(tmp, nr, whole, 1, false)
+		clear(tmp)
+		add(tmp, nr, whole, 1)
 		for r := range hi - lo {
 			kernel.AddTo(m.dw[(lo+r)*m.in+whole*nr:], tmp[r*nr:][:rest])
 		}
 	}
 }
-
-// sumBias adds the sums of k tokens to the elements [lo, hi) of db.
-func (m *master) sumBias(a []float32, k, lo, hi int) {
-	if m.db == nil {
-		return
-	}
-	for r := range hi - lo {
-		m.db[lo+r] += kernel.Dot(a[r*blockStride:][:k], ones[:k])
-	}
-}
-
-// ones turns a dot product into a sum.
-var ones = func() (o [tokenBlock]float32) {
-	for i := range o {
-		o[i] = 1
-	}
-	return o
-}()

@@ -91,10 +91,7 @@ func (t *term) carry(a *attention, s *Scratch, r *relative, dx []float32, lddx i
 	for i := range m {
 		kernel.AddTo(dx[i*lddx:], tmp[i*w:][:a.D])
 	}
-	ldt := kernel.Stride(queryBlock)
-	turned := grow(&s.learn.t, kernel.Pad(n)*ldt)
-	kernel.Transpose(turned, ldt, d, ld, m, n)
-	a.accumulate(s, dterm[h*a.D:], lddterm, turned, ldt, x, ldx, m, n)
+	a.accumulate(s, dterm[h*a.D:], lddterm, d, ld, x, ldx, m, n)
 }
 
 // backwardProjections carries the gradients of both projections to their weights

@@ -20,21 +20,22 @@ type Work struct {
 // sides are both sides of the product that makes the gradient of a weight
 // (N, in), of one block of tokens.
 type sides struct {
+	left []float32 // groups of dY, [tokenBlock][LeftRows] each
+	xp   []float32 // panels of X, [tokenBlock][NR] each
+
+	// In bfloat16 instead of them:
 	at  []float32 // (N, blockStride): dYᵀ
-	xp  []float32 // panels of X, [tokenBlock][NR] each
-	low []uint32  // instead of xp, in bfloat16: [tokenBlock/2][NR] each, two tokens a step
+	low []uint32  // panels of X, [tokenBlock/2][NR] each, two tokens a step
 }
 
 // sides returns room for a block of a weight's gradient, the first or the second.
 func (w *Work) sides(i int, m *master) sides {
 	b, panels := &w.blocks[i], kernel.Pad(m.in)/kernel.NR
-	o := sides{at: grow(&b.at, m.n*blockStride)}
 	if m.low != nil {
-		o.low = grow(&b.low, panels*lowPanel)
-	} else {
-		o.xp = grow(&b.xp, panels*tokenPanel)
+		return sides{at: grow(&b.at, m.n*blockStride), low: grow(&b.low, panels*lowPanel)}
 	}
-	return o
+	groups := (m.n + kernel.LeftRows - 1) / kernel.LeftRows
+	return sides{left: grow(&b.left, groups*tokenGroup), xp: grow(&b.xp, panels*tokenPanel)}
 }
 
 const (
@@ -43,7 +44,8 @@ const (
 	tokenBlock = 512
 	// blockStride keeps rows of at apart by no multiple of 4096 bytes.
 	blockStride = tokenBlock + 16
-	// tokenPanel and lowPanel are the elements of a panel of a block.
+	// tokenGroup, tokenPanel and lowPanel are the elements of a group or panel of a block.
+	tokenGroup = tokenBlock * kernel.LeftRows
 	tokenPanel = tokenBlock * kernel.NR
 	lowPanel   = tokenPanel / 2
 	// sumBlock is how many rows one partial sum of a norm's gradient covers.

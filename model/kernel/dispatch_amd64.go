@@ -292,6 +292,18 @@ func spreadRows(dst []float32, panel int, src []float32, lds, rows, panels int) 
 	}
 }
 
+// spreadLeft copies rows of groups·LeftRows floats, lds apart: the first
+// LeftRows of a row to dst and each further LeftRows one group on; the next row
+// goes LeftRows floats behind.
+func spreadLeft(dst []float32, group int, src []float32, lds, rows, groups int) {
+	switch {
+	case active.level >= AVX2:
+		amd64.SpreadLeftAVX2(&dst[0], 4*group, &src[0], 4*lds, rows, groups)
+	default:
+		spreadLeftGeneric(dst, group, src, lds, rows, groups)
+	}
+}
+
 // read reads x, a positive multiple of 512 bytes.
 func read(x []byte) {
 	switch {
@@ -437,21 +449,21 @@ func tileOf(d DType, matrix bool) tileShape {
 	case matrix && d == Int8 && active.level >= AMX:
 		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case d == BFloat16 && active.level >= AVX512BF16:
-		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
+		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false}
 	case d == Int8 && active.vnni:
-		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
+		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false}
 	case d == Float32 && active.level >= AVX512:
-		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true, keeps: false}
+		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: true}
 	case d == BFloat16 && active.level >= AVX512:
-		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false, keeps: true}
+		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false, keeps: true, columns: false}
 	case d == Int8 && active.avxVNNI:
-		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false, keeps: false}
+		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: false}
 	case d == Float32 && active.level >= AVX2:
-		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false, keeps: false}
+		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: true}
 	case d == BFloat16 && active.level >= AVX2:
-		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false, keeps: false}
+		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false, keeps: false, columns: false}
 	case d == Int8 && active.level >= AVX2:
-		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false, keeps: false}
+		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false, keeps: false, columns: false}
 	}
 	return tileShape{}
 }
@@ -497,6 +509,17 @@ func (k tileKind) runKept(t *amd64.TileArgs) {
 	switch k {
 	case tileBFloat16AVX512:
 		amd64.TileKeptBFloat16AVX512(t)
+	}
+}
+
+// runColumns computes tiles of A by columns, where the shape says that there is
+// a function for it.
+func (k tileKind) runColumns(t *amd64.TileArgs) {
+	switch k {
+	case tileFloat32AVX512:
+		amd64.TileColumnsFloat32AVX512(t)
+	case tileFloat32AVX2:
+		amd64.TileColumnsFloat32AVX2(t)
 	}
 }
 

@@ -133,6 +133,13 @@ func spreadRows(dst []float32, panel int, src []float32, lds, rows, panels int) 
 	spreadRowsGeneric(dst, panel, src, lds, rows, panels)
 }
 
+// spreadLeft copies rows of groups·LeftRows floats, lds apart: the first
+// LeftRows of a row to dst and each further LeftRows one group on; the next row
+// goes LeftRows floats behind.
+func spreadLeft(dst []float32, group int, src []float32, lds, rows, groups int) {
+	spreadLeftGeneric(dst, group, src, lds, rows, groups)
+}
+
 // read reads x, a positive multiple of 512 bytes.
 func read(x []byte) {
 	readGeneric(x)

@@ -20,6 +20,45 @@ func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, pan
 	}
 }
 
+// MatMulAddT computes C += Aᵀ·P for float32 panels that the caller packed with [PackCols]:
+// what a gradient sums over tokens. Its bits are those of [MatMulAdd] of the transposed A.
+//
+// Shapes: C is (m, n·NR) with stride ldc; A is k rows of m columns, of which LeftRows are
+// neighbours: column i of row t is a[i/LeftRows·group + t·lda + i%LeftRows]. That is what
+// [PackLeft] makes, with lda LeftRows, or a plain matrix of row stride lda, with group
+// LeftRows. Panels are n of [≥k][NR], panel elements apart. Accumulates into C.
+func MatMulAddT(c []float32, ldc int, a []float32, lda, group int, panels []float32, panel, m, k, n int, s *Scratch) {
+	if m <= 0 || k <= 0 || n <= 0 {
+		return
+	}
+	// The assembly trusts these lengths.
+	_, _ = c[(m-1)*ldc+n*NR-1], panels[(n-1)*panel+k*NR-1]
+	_ = a[(m-1)/LeftRows*group+(k-1)*lda+(m-1)%LeftRows]
+	for m0 := 0; m0 < m; m0 += RowBlock {
+		l := leftSide{a: a[m0/LeftRows*group:], lda: lda, group: group, m: min(RowBlock, m-m0), k: k}
+		if hasColumns() {
+			l.mulColumns(c[m0*ldc:], ldc, words(panels), panel, n)
+			continue
+		}
+		ldt := Stride(k)
+		if cap(s.turned) < RowBlock*ldt {
+			s.turned = make([]float32, RowBlock*ldt)
+		}
+		turned := s.turned[:RowBlock*ldt]
+		for i := 0; i < l.m; i += LeftRows {
+			Transpose(turned[i*ldt:], ldt, l.a[i/LeftRows*group:], lda, k, min(LeftRows, l.m-i))
+		}
+		mulF32(c[m0*ldc:], ldc, turned, ldt, panels, panel, l.m, k, n, true, s)
+	}
+}
+
+// leftSide is the left side of a product by columns, see [MatMulAddT]; m ≤ RowBlock.
+type leftSide struct {
+	a          []float32
+	lda, group int
+	m, k       int
+}
+
 func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, add bool,
 	s *Scratch) {
 	x := operand{dtype: Float32, w: words(panels), panel: panel, n: n}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -122,6 +123,60 @@ func TestMatMulAddBF16AddsTheProductInBFloat16(t *testing.T) {
 					require.Equal(t, float32(i%5)+product[i], sum[i], "element %d of %d rows, %d steps", i, m, k)
 				}
 			}
+		}
+	})
+}
+
+// TestMatMulAddTIsMatMulAddOfTheTransposed to the bit, for A plain and packed.
+func TestMatMulAddTIsMatMulAddOfTheTransposed(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(4, 5))
+		for range 60 {
+			m, k, n := 1+r.IntN(2*RowBlock+20), 1+r.IntN(90), 1+r.IntN(3)
+			lda, ldc := m+r.IntN(5), n*NR+r.IntN(5)
+			a, okA := walled(r, (k-1)*lda+m)
+			panels, okP := walled(r, n*k*NR)
+			got, okC := walled(r, (m-1)*ldc+n*NR)
+			want, packed := slices.Clone(got), slices.Clone(got)
+			turned := make([]float32, m*k)
+			Transpose(turned, k, a, lda, k, m)
+			var s Scratch
+			MatMulAdd(want, ldc, turned, k, panels, k*NR, m, k, n, &s)
+
+			MatMulAddT(got, ldc, a, lda, LeftRows, panels, k*NR, m, k, n, &s)
+			sameBits(t, want, got, m, " rows, k ", k)
+
+			group := (k + r.IntN(3)) * LeftRows
+			left, okL := walled(r, (m-1)/LeftRows*group+k*LeftRows)
+			for at := 0; at < k; {
+				rows := 1 + r.IntN(k-at)
+				PackLeft(left, group, at, a[at*lda:], lda, rows, m)
+				at += rows
+			}
+			MatMulAddT(packed, ldc, left, LeftRows, group, panels, k*NR, m, k, n, &s)
+			sameBits(t, want, packed, m, " packed rows, k ", k)
+			require.True(t, okA() && okP() && okC() && okL())
+		}
+	})
+}
+
+func TestPackLeftPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 11))
+		for range 300 {
+			rows, n, step := 1+r.IntN(40), 1+r.IntN(100), r.IntN(5)
+			lds, group := n+r.IntN(5), (rows+step+r.IntN(3))*LeftRows
+			src, okS := walled(r, (rows-1)*lds+n)
+			dst, okD := walled(r, (n-1)/LeftRows*group+(step+rows)*LeftRows)
+			want := slices.Clone(dst)
+			for i := range rows {
+				for j := range n {
+					want[j/LeftRows*group+(step+i)*LeftRows+j%LeftRows] = src[i*lds+j]
+				}
+			}
+			PackLeft(dst, group, step, src, lds, rows, n)
+			sameBits(t, want, dst)
+			require.True(t, okS() && okD())
 		}
 	})
 }

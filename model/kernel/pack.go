@@ -48,6 +48,34 @@ func PackCols(dst []float32, panel, step int, src []float32, lds, rows, n int) {
 	}
 }
 
+// LeftRows is the number of columns of A in a group of [PackLeft]: a tile takes them at once.
+const LeftRows = 14
+
+// PackLeft packs rows of a matrix A for products Aᵀ·P, which sum over them: source row r
+// becomes step k = step+r of every group, a group being LeftRows columns of A.
+//
+// Shapes: dst is groups of stride group elements, [group/LeftRows][LeftRows] each; src is
+// (rows, n) with row stride lds. Columns of the last group from n on are left as they are.
+func PackLeft(dst []float32, group, step int, src []float32, lds, rows, n int) {
+	if rows <= 0 || n <= 0 {
+		return
+	}
+	whole := n / LeftRows
+	if whole > 0 {
+		// The assembly trusts these lengths.
+		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*group+(step+rows)*LeftRows-1]
+		for r, m := 0, rowsPerCall(n); r < rows; r += m {
+			spreadLeft(dst[(step+r)*LeftRows:], group, src[r*lds:], lds, min(m, rows-r), whole)
+		}
+	}
+	if n%LeftRows == 0 {
+		return
+	}
+	for r := range rows {
+		copy(dst[whole*group+(step+r)*LeftRows:], src[r*lds:][:n][whole*LeftRows:])
+	}
+}
+
 // PackRowsBF16 is [PackRows] in bfloat16: a step is a pair of neighbouring k.
 //
 // Shapes: dst is panels of stride panel dwords, [⌈k/2⌉][NR] each; src is

@@ -19,6 +19,15 @@ func spreadRowsGeneric(dst []float32, panel int, src []float32, lds, rows, panel
 	}
 }
 
+// spreadLeftGeneric copies groups·LeftRows elements of each row.
+func spreadLeftGeneric(dst []float32, group int, src []float32, lds, rows, groups int) {
+	for r := range rows {
+		for g := range groups {
+			*(*[LeftRows]float32)(dst[r*LeftRows+g*group:]) = [LeftRows]float32(src[r*lds+g*LeftRows:])
+		}
+	}
+}
+
 // pairRowsGeneric stores rows 2i and 2i+1 as the halves of step i.
 func pairRowsGeneric(dst []uint32, src []float32, lds, pairs, cols int) {
 	for i := range pairs {

@@ -20,6 +20,8 @@ type tileShape struct {
 	wide  bool // it has a function for several panels of few rows
 	keeps bool // it has a function that widens W once for several tiles
 
+	columns bool // it has a function for A by columns
+
 	matrix bool // it is the matrix unit's, see mulMatrix
 }
 
@@ -115,6 +117,30 @@ func mulKept(shape tileShape, x *operand, t *tileArgs, c []float32, ldc int, add
 				t.C, t.LDC, t.Add = unsafe.Pointer(&x.kept.sums), 4*NR, false
 			}
 			shape.kind.runKept(&t.TileArgs)
+		}
+	}
+}
+
+// hasColumns says whether there are tiles for A by columns.
+func hasColumns() bool { return tileOf(Float32, true).columns }
+
+// mulColumns computes C += Aᵀ·W for up to RowBlock rows of Aᵀ, where hasColumns.
+func (l *leftSide) mulColumns(c []float32, ldc int, w []uint32, panel, n int) {
+	shape := tileOf(Float32, true)
+	x := &operand{w: w, panel: panel, n: n, k: l.k, a: words(l.a), lda: l.lda}
+	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * l.lda, K: l.k, Add: true}}
+	groups := (l.m + LeftRows - 1) / LeftRows
+	parts := 4 * NR / shape.bytes
+	for p := range n {
+		for g := range groups {
+			for part := range parts {
+				t.at(x, c[g*LeftRows*ldc+p*NR:], 0, p, part*shape.bytes)
+				t.A = unsafe.Pointer(&l.a[g*l.group])
+				t.split(min(LeftRows, l.m-g*LeftRows), shape.rows)
+				i := g*parts + part
+				t.ask(x, (p+1)*panel+i*l.k/(groups*parts)*NR, groups*parts)
+				shape.kind.runColumns(&t.TileArgs)
+			}
 		}
 	}
 }

@@ -9,6 +9,10 @@ func int8Words() int { return 1 }
 
 func keepsW(DType) bool { return false }
 
+func hasColumns() bool { return false }
+
+func (*leftSide) mulColumns([]float32, int, []uint32, int, int) {}
+
 // matrix is empty: there is no matrix unit.
 type matrix struct{}
 

@@ -47,6 +47,8 @@ type Tile struct {
 	wide   bool // another function takes several panels at once
 	keeps  bool // another function widens W once for several row tiles
 	matrix bool // it is the matrix unit's, which takes arguments of its own
+
+	columns bool // another function takes A by columns
 }
 
 // Peak is a loop of nothing but multiply-adds in one number format.
@@ -166,7 +168,7 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one. Those of the matrix unit count where matrix says so.\n" +
 		"func tileOf(d DType, matrix bool) tileShape {\nswitch {\n")
 	for _, t := range tiles {
-		which, want := fmt.Sprintf("wide: %v, keeps: %v", t.wide, t.keeps), ""
+		which, want := fmt.Sprintf("wide: %v, keeps: %v, columns: %v", t.wide, t.keeps, t.columns), ""
 		if t.matrix {
 			which, want = "matrix: true", "matrix && "
 		}
@@ -183,6 +185,9 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	writeRun(w, tiles, "runKept", "TileArgs", "TileKept",
 		"computes several tiles of one panel, where the shape says that there is a function for it.",
 		func(t Tile) bool { return t.keeps })
+	writeRun(w, tiles, "runColumns", "TileArgs", "TileColumns",
+		"computes tiles of A by columns, where the shape says that there is a function for it.",
+		func(t Tile) bool { return t.columns })
 	writeRun(w, tiles, "runMatrix", "AMXArgs", "Tile", "computes panels on the matrix unit, where the shape says so.",
 		func(t Tile) bool { return t.matrix })
 }

@@ -8,6 +8,7 @@ func pack(a *Asm) {
 	for v := range constants(a, "pack", nil) {
 		v.spreadRows()
 	}
+	spreadLeft(a)
 }
 
 // packHalf writes the transpose of up to sixteen rows into sixteen of the 32 columns
@@ -174,4 +175,39 @@ func (v *Vec) spreadRows() {
 	v.I("DECQ", "R11")
 	v.I("JNE", rows)
 	v.end()
+}
+
+// spreadLeft writes the copy of rows into groups of fourteen columns: eight at a time, of
+// which two are copied twice.
+func spreadLeft(a *Asm) {
+	a.Begin(Kernel{
+		Name: "spreadLeft",
+		Doc: "copies rows of groups·LeftRows floats, lds apart: the first LeftRows of a row to dst and each further " +
+			"LeftRows one group on; the next row goes LeftRows floats behind.",
+		Params: "dst []float32, group int, src []float32, lds, rows, groups int",
+		Args: []Arg{
+			"dst *float32", "group int = 4*group", "src *float32", "lds int = 4*lds",
+			"rows int", "groups int",
+		},
+	}, "AVX2", 0)
+	a.take("dst", "DI", "group", "DX", "src", "SI", "lds", "R8", "rows", "R11")
+	row, group := a.Fresh("row"), a.Fresh("group")
+	a.Label(row)
+	a.I("MOVQ", "SI", "AX")
+	a.I("MOVQ", "DI", "BX")
+	a.I("MOVQ", a.arg("groups"), regCount)
+	a.Label(group)
+	a.I("VMOVUPS", "(AX)", "Y0")
+	a.I("VMOVUPS", "24(AX)", "Y1")
+	a.I("VMOVUPS", "Y0", "(BX)")
+	a.I("VMOVUPS", "Y1", "24(BX)")
+	a.I("ADDQ", "$56", "AX")
+	a.I("ADDQ", "DX", "BX")
+	a.I("DECQ", regCount)
+	a.I("JNE", group)
+	a.I("ADDQ", "R8", "SI")
+	a.I("ADDQ", "$56", "DI")
+	a.I("DECQ", "R11")
+	a.I("JNE", row)
+	a.end()
 }

@@ -15,22 +15,22 @@ func tiles(a *Asm) {
 	} {
 		tile{
 			format: k.format, level: k.level, wide: true, doc: "computes one panel for operands of " + k.what + ".",
-			reg: Z, size: 64, span: 128, rows: 14, unroll: 4, aStep: 4,
-			step: func(a *Asm, mr, u int) { step512(a, mr, u, k) }, store: k.store,
+			columns: k.format == "Float32", reg: Z, size: 64, span: 128, rows: 14, unroll: 4, aStep: 4,
+			step: func(a *Asm, mr, u int, at left) { step512(a, mr, u, k, at) }, store: k.store,
 		}.write(a)
 		wide512(a, "TileWide"+k.format+k.level, "computes four neighbouring panels for one to three rows of "+k.what+".", 3, 4, k)
 	}
 	tile{
 		format: "Float32", level: "AVX2", doc: "computes half a panel, 16 columns, for operands of float32.",
-		reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, store: storeFloats,
-		step: func(a *Asm, mr, u int) {
-			step256(a, mr, u, func(w, b, acc int) { a.I("VFMADD231PS", Y(w), Y(b), Y(acc)) })
+		columns: true, reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, store: storeFloats,
+		step: func(a *Asm, mr, u int, at left) {
+			step256(a, mr, u, at, func(w, b, acc int) { a.I("VFMADD231PS", Y(w), Y(b), Y(acc)) })
 		},
 	}.write(a)
 	tile{
 		format: "Int8", level: "AVXVNNI", doc: "computes half a panel, 16 columns, for operands of int8 quads.",
 		reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, store: dequantise,
-		step: func(a *Asm, mr, u int) { step256(a, mr, u, a.VPDPBUSD256) },
+		step: func(a *Asm, mr, u int, at left) { step256(a, mr, u, at, a.VPDPBUSD256) },
 	}.write(a)
 	tilesLow(a)
 }
@@ -58,17 +58,43 @@ const (
 	regTiles = "R13"
 	regNext  = "R14" // the next panel, at what is asked for in the current step
 	regTmp   = "R15"
+
+	regColumn = "R9" // of A by columns: the current step, in row 0 of the tile
 )
 
 // rowBases hold rows 0, 3, 6, 9 and 12; the rows between are reached by index.
 var rowBases = []string{regA, "R9", "R10", "R11", "R12"}
 
-// row is the memory operand of a row's step.
-func row(i, disp int) string {
+// left is the memory operand of row i of A, disp bytes into the unrolled steps, and whether
+// the multiply-add itself shall read it, see multiplyRow.
+type left func(i, disp int) (mem string, fused bool)
+
+// rows is A row by row.
+func rows(i, disp int) (mem string, fused bool) {
 	if i%3 == 0 {
-		return At(disp, rowBases[i/3])
+		return At(disp, rowBases[i/3]), true
 	}
-	return AtIndex(disp, rowBases[i/3], regLDA, i%3)
+	return AtIndex(disp, rowBases[i/3], regLDA, i%3), false
+}
+
+// columns is A column by column, a step further on after each: half of the rows are fused,
+// since each takes a read more.
+func columns(i, _ int) (mem string, fused bool) { return At(4*i, regColumn), i%2 == 0 }
+
+// multiplyRow adds the products of row i of A with the columns in registers w and w+1, by a
+// multiply-add of 512 bits. One that broadcasts from memory is an instruction less to issue,
+// which counts where another thread shares the core (4 % there on Emerald Rapids, nothing
+// elsewhere); with an index in its address it would be divided into two again.
+func multiplyRow(a *Asm, at left, i, disp, w, b int) {
+	mem, fused := at(i, disp)
+	if fused {
+		a.I("VFMADD231PS.BCST", mem, Z(w), Z(2*i))
+		a.I("VFMADD231PS.BCST", mem, Z(w+1), Z(2*i+1))
+		return
+	}
+	a.I("VBROADCASTSS", mem, Z(b))
+	a.I("VFMADD231PS", Z(w), Z(b), Z(2*i))
+	a.I("VFMADD231PS", Z(w+1), Z(b), Z(2*i+1))
 }
 
 // tileArg is a field of TileArgs.
@@ -107,6 +133,7 @@ type tile struct {
 	format, level string // what the dispatch chooses it for
 	wide          bool   // wide512 writes a function for several panels too
 	keeps         bool   // writeKept writes one for several row tiles
+	columns       bool   // there is one for A by columns too
 	doc           string
 	reg           func(int) string
 	size          int // bytes of a register
@@ -116,27 +143,35 @@ type tile struct {
 	aStep         int  // bytes of A a step
 	zero          bool // accumulators begin at zero, not at the bias
 	setup         func(a *Asm)
-	step          func(a *Asm, mr, u int) // the u-th of unroll steps
+	step          func(a *Asm, mr, u int, at left) // the u-th of unroll steps
 	store         func(a *Asm, t tile, mr, nv int)
 }
 
-func (t tile) name() string { return "Tile" + t.format + t.level }
-
 func (t tile) write(a *Asm) {
 	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span,
-		words: t.aStep / 4, wide: t.wide, keeps: t.keeps})
-	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, 0, 8)
+		words: t.aStep / 4, wide: t.wide, keeps: t.keeps, columns: t.columns})
+	t.writeTiles(a, "Tile", t.doc, pass{w: "W", wStep: 128, at: rows, step: t.step})
+	if t.columns {
+		t.writeTiles(a, "TileColumns", t.doc+" A is given by columns: LDA is from step to step, rows are neighbours.",
+			pass{w: "W", wStep: 128, at: columns, columns: true, step: t.step})
+	}
+}
+
+// writeTiles writes a function for tiles of all sizes.
+func (t tile) writeTiles(a *Asm, prefix, doc string, p pass) {
+	name := prefix + t.format + t.level
+	a.Func(name, "(args *TileArgs)", name+" "+doc, 0, 8)
 	prologue(a)
 	if t.setup != nil {
 		t.setup(a)
 	}
-	jumpToRows(a, t.name(), t.rows)
+	jumpToRows(a, name, t.rows)
 	for mr := t.rows; mr > 0; mr-- {
-		a.Label(rowsLabel(t.name(), mr))
-		t.writeRows(a, mr, pass{w: "W", wStep: 128, step: t.step})
+		a.Label(rowsLabel(name, mr))
+		t.writeRows(a, mr, p)
 		a.I("DECQ", regTiles)
-		a.I("JNE", rowsLabel(t.name(), mr))
-		t.smaller(a, t.name(), mr)
+		a.I("JNE", rowsLabel(name, mr))
+		t.smaller(a, name, mr)
 	}
 	a.end()
 }
@@ -155,7 +190,7 @@ func (t tile) smaller(a *Asm, name string, mr int) {
 
 // writeKept writes a function for several tiles, of which the first, by step first, keeps
 // what it makes of W in argument Kept, size bytes a step, and step rest takes it from there.
-func (t tile) writeKept(a *Asm, size int, first, rest func(a *Asm, mr, u int)) {
+func (t tile) writeKept(a *Asm, size int, first, rest func(a *Asm, mr, u int, at left)) {
 	name := "TileKept" + t.format + t.level
 	a.Func(name, "(args *TileArgs)", name+" "+t.doc+" Of several tiles the first keeps weights widened for the others.", 0, 8)
 	prologue(a)
@@ -164,11 +199,11 @@ func (t tile) writeKept(a *Asm, size int, first, rest func(a *Asm, mr, u int)) {
 	for mr := t.rows; mr > 0; mr-- {
 		last := a.Fresh("last")
 		a.Label(rowsLabel(name+"First", mr))
-		t.writeRows(a, mr, pass{w: "W", wStep: 128, kept: size, resumes: true, step: first})
+		t.writeRows(a, mr, pass{w: "W", wStep: 128, kept: size, resumes: true, at: rows, step: first})
 		a.I("DECQ", regTiles)
 		a.I("JEQ", last)
 		a.Label(rowsLabel(name, mr))
-		t.writeRows(a, mr, pass{w: "Kept", wStep: size, resumes: true, step: rest})
+		t.writeRows(a, mr, pass{w: "Kept", wStep: size, resumes: true, at: rows, step: rest})
 		a.I("DECQ", regTiles)
 		a.I("JNE", rowsLabel(name, mr))
 		a.Label(last)
@@ -201,14 +236,20 @@ type pass struct {
 	wStep   int    // bytes a step
 	kept    int    // bytes a step that step writes at regTmp, which argument Kept points to; 0 for nothing
 	resumes bool   // accumulators begin at argument Sums, where it is given
-	step    func(a *Asm, mr, u int)
+	at      left
+	columns bool // at is columns
+	step    func(a *Asm, mr, u int, at left)
 }
 
 // writeRows writes one row tile.
 func (t tile) writeRows(a *Asm, mr int, p pass) {
 	a.I("MOVQ", tileArg(p.w), regW)
 	t.begin(a, mr, p.resumes)
-	setRows(a, mr)
+	if p.columns {
+		a.I("MOVQ", regA, regColumn)
+	} else {
+		setRows(a, mr)
+	}
 	t.prefetchC(a, mr)
 	if p.kept > 0 {
 		a.I("MOVQ", tileArg("Kept"), regTmp)
@@ -216,15 +257,24 @@ func (t tile) writeRows(a *Asm, mr int, p pass) {
 	steps(a, t.unroll, func(u int) {
 		a.I("PREFETCHT1", At(0, regNext))
 		a.I("ADDQ", tileArg("NextStep"), regNext)
-		p.step(a, mr, u)
+		p.step(a, mr, u, p.at)
+		if p.columns {
+			a.I("ADDQ", regLDA, regColumn)
+		}
 	}, func(n int) {
-		advance(a, mr, t.aStep*n)
+		if !p.columns {
+			advance(a, mr, t.aStep*n)
+		}
 		a.I("ADDQ", Imm(p.wStep*n), regW)
 		if p.kept > 0 {
 			a.I("ADDQ", Imm(p.kept*n), regTmp)
 		}
 	})
 	t.store(a, t, mr, 2)
+	if p.columns {
+		a.I("ADDQ", Imm(t.aStep*mr), regA)
+		return
+	}
 	a.I("MOVQ", tileArg("K"), regTmp) // back to the first step, down to the next rows
 	a.I("IMUL3Q", Imm(t.aStep), regTmp, regTmp)
 	a.I("SUBQ", regTmp, regA)
@@ -305,26 +355,32 @@ func steps(a *Asm, unroll int, step func(u int), move func(n int)) {
 	a.Label(done)
 }
 
-func step512(a *Asm, mr, u int, k kind) {
+func step512(a *Asm, mr, u int, k kind, at left) {
 	a.I("VMOVUPS", At(128*u, regW), Z(28))
 	a.I("VMOVUPS", At(128*u+64, regW), Z(29))
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
 	for i := range mr {
 		b := 30 + i%2
-		a.I("VBROADCASTSS", row(i, 4*u), Z(b))
+		if k.format == "Float32" {
+			multiplyRow(a, at, i, 4*u, 28, b)
+			continue
+		}
+		mem, _ := at(i, 4*u)
+		a.I("VBROADCASTSS", mem, Z(b))
 		k.step(a, 28, b, 2*i)
 		k.step(a, 29, b, 2*i+1)
 	}
 }
 
-func step256(a *Asm, mr, u int, step func(w, b, acc int)) {
+func step256(a *Asm, mr, u int, at left, step func(w, b, acc int)) {
 	a.I("VMOVUPS", At(128*u, regW), Y(12))
 	a.I("VMOVUPS", At(128*u+32, regW), Y(13))
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	for i := range mr {
 		b := 14 + i%2
-		a.I("VBROADCASTSS", row(i, 4*u), Y(b))
+		mem, _ := at(i, 4*u)
+		a.I("VBROADCASTSS", mem, Y(b))
 		step(12, b, 2*i)
 		step(13, b, 2*i+1)
 	}
@@ -433,7 +489,8 @@ func wideRows512(a *Asm, mr, np int, k kind) {
 	}
 	one := func(u int) {
 		for i := range mr {
-			a.I("VBROADCASTSS", row(i, 4*u), Z(31-i))
+			mem, _ := rows(i, 4*u)
+			a.I("VBROADCASTSS", mem, Z(31-i))
 		}
 		for v := range nv {
 			w := 24 + v%4

@@ -11,24 +11,24 @@ func tilesLow(a *Asm) {
 		format: "BFloat16", level: "AVX512", doc: "computes one panel of bfloat16 weights by float32 arithmetic.",
 		keeps: true, reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Z31") },
-		step:  func(a *Asm, mr, u int) { widen512(a, mr, u, false) },
+		step:  func(a *Asm, mr, u int, at left) { widen512(a, mr, u, at, false) },
 	}
 	low.write(a)
 	// Tiles of float32 have no instruction to spare: to widen in every tile took 7 % of a
 	// product's time on an Intel Xeon (Emerald Rapids), in one of eight 1 %.
-	low.writeKept(a, 256, func(a *Asm, mr, u int) { widen512(a, mr, u, true) }, func(a *Asm, mr, u int) {
+	low.writeKept(a, 256, func(a *Asm, mr, u int, at left) { widen512(a, mr, u, at, true) }, func(a *Asm, mr, u int, at left) {
 		for odd := range 2 {
 			for h := range 2 {
 				a.I("VMOVUPS", At(256*u+128*odd+64*h, regW), Z(28+h))
 			}
-			multiplyHalf(a, mr, u, odd, Z, 28, 30)
+			multiplyHalf(a, mr, u, odd, at)
 		}
 	})
 	tile{
 		format: "BFloat16", level: "AVX2", doc: "computes half a panel, 16 columns, of bfloat16 weights by float32 arithmetic.",
 		reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Y15") },
-		step: func(a *Asm, mr, u int) {
+		step: func(a *Asm, mr, u int, at left) {
 			a.I("PREFETCHT0", At(128*u+prefetch, regW))
 			for odd := range 2 {
 				for h := range 2 {
@@ -39,7 +39,12 @@ func tilesLow(a *Asm) {
 						a.I("VPAND", w, Y(15), Y(12+h))
 					}
 				}
-				multiplyHalf(a, mr, u, odd, Y, 12, 14)
+				for i := range mr {
+					mem, _ := at(i, 8*u+4*odd)
+					a.I("VBROADCASTSS", mem, Y(14))
+					a.I("VFMADD231PS", Y(12), Y(14), Y(2*i))
+					a.I("VFMADD231PS", Y(13), Y(14), Y(2*i+1))
+				}
 			}
 		},
 	}.write(a)
@@ -50,7 +55,7 @@ func tilesLow(a *Asm) {
 }
 
 // widen512 multiplies by a step of pairs, whose floats it may keep.
-func widen512(a *Asm, mr, u int, keep bool) {
+func widen512(a *Asm, mr, u int, at left, keep bool) {
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
 	for odd := range 2 {
@@ -64,7 +69,7 @@ func widen512(a *Asm, mr, u int, keep bool) {
 				a.I("VMOVUPS", Z(28+h), At(256*u+128*odd+64*h, regTmp))
 			}
 		}
-		multiplyHalf(a, mr, u, odd, Z, 28, 30)
+		multiplyHalf(a, mr, u, odd, at)
 	}
 }
 
@@ -76,23 +81,22 @@ func upperHalves(a *Asm, reg string) {
 }
 
 // multiplyHalf adds the products of the first or second weights of each pair, which are
-// in registers w and w+1.
-func multiplyHalf(a *Asm, mr, u, odd int, reg func(int) string, w, b int) {
+// in registers 28 and 29.
+func multiplyHalf(a *Asm, mr, u, odd int, at left) {
 	for i := range mr {
-		a.I("VBROADCASTSS", row(i, 8*u+4*odd), reg(b))
-		a.I("VFMADD231PS", reg(w), reg(b), reg(2*i))
-		a.I("VFMADD231PS", reg(w+1), reg(b), reg(2*i+1))
+		multiplyRow(a, at, i, 8*u+4*odd, 28, 30)
 	}
 }
 
 // stepInt16 keeps two partial sums a column: those of the first and of the last
 // two of each quad.
-func stepInt16(a *Asm, mr, u int) {
+func stepInt16(a *Asm, mr, u int, at left) {
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	a.I("VPMOVSXBW", At(128*u, regW), Y(12))
 	a.I("VPMOVSXBW", At(128*u+16, regW), Y(13))
 	for i := range mr {
-		a.I("VPBROADCASTQ", row(i, 8*u), Y(14))
+		mem, _ := at(i, 8*u)
+		a.I("VPBROADCASTQ", mem, Y(14))
 		for h := range 2 {
 			a.I("VPMADDWD", Y(12+h), Y(14), Y(15))
 			a.I("VPADDD", Y(15), Y(2*i+h), Y(2*i+h))

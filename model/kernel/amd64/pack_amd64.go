@@ -30,3 +30,10 @@ func SpreadRowsAVX512(dst *float32, panel int, src *float32, lds int, rows int, 
 //
 //go:noescape
 func SpreadRowsAVX2(dst *float32, panel int, src *float32, lds int, rows int, panels int)
+
+// SpreadLeftAVX2 copies rows of groups·LeftRows floats, lds apart: the first
+// LeftRows of a row to dst and each further LeftRows one group on; the next row
+// goes LeftRows floats behind.
+//
+//go:noescape
+func SpreadLeftAVX2(dst *float32, group int, src *float32, lds int, rows int, groups int)

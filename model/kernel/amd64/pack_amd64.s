@@ -535,3 +535,32 @@ panel4:
 	JNE            row3
 	VZEROUPPER
 	RET
+
+// func SpreadLeftAVX2(dst *float32, group int, src *float32, lds int, rows int, groups int)
+TEXT ·SpreadLeftAVX2(SB), NOSPLIT, $0-48
+	MOVQ           dst+0(FP), DI
+	MOVQ           group+8(FP), DX
+	MOVQ           src+16(FP), SI
+	MOVQ           lds+24(FP), R8
+	MOVQ           rows+32(FP), R11
+
+row5:
+	MOVQ           SI, AX
+	MOVQ           DI, BX
+	MOVQ           groups+40(FP), CX
+
+group6:
+	VMOVUPS        (AX), Y0
+	VMOVUPS        24(AX), Y1
+	VMOVUPS        Y0, (BX)
+	VMOVUPS        Y1, 24(BX)
+	ADDQ           $56, AX
+	ADDQ           DX, BX
+	DECQ           CX
+	JNE            group6
+	ADDQ           R8, SI
+	ADDQ           $56, DI
+	DECQ           R11
+	JNE            row5
+	VZEROUPPER
+	RET

@@ -9,6 +9,12 @@ package amd64
 //go:noescape
 func TileFloat32AVX512(args *TileArgs)
 
+// TileColumnsFloat32AVX512 computes one panel for operands of float32. A is
+// given by columns: LDA is from step to step, rows are neighbours.
+//
+//go:noescape
+func TileColumnsFloat32AVX512(args *TileArgs)
+
 // TileWideFloat32AVX512 computes four neighbouring panels for one to three rows
 // of float32.
 //
@@ -41,6 +47,13 @@ func TileWideInt8AVX512VNNI(args *TileArgs)
 //
 //go:noescape
 func TileFloat32AVX2(args *TileArgs)
+
+// TileColumnsFloat32AVX2 computes half a panel, 16 columns, for operands of
+// float32. A is given by columns: LDA is from step to step, rows are
+// neighbours.
+//
+//go:noescape
+func TileColumnsFloat32AVX2(args *TileArgs)
 
 // TileInt8AVXVNNI computes half a panel, 16 columns, for operands of int8
 // quads.
