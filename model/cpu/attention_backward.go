@@ -26,6 +26,7 @@ type learning struct {
 	keys, keyCols, values []float32 // panels: K as columns, K as rows, V as columns
 	p, dp, met            []float32 // weights, their gradient, and what is left of them after dropout
 	pack, out             []float32
+	left                  []float32 // rows of a weight's gradient, see master.gradient
 	capped                []float32 // scores behind the soft cap
 }
 

@@ -103,53 +103,58 @@ func (m *master) backwardWeight(w *Work, dy []float32, lddy int, x []float32, ld
 	if m.fixed {
 		return
 	}
-	if m.db != nil {
-		w.sums(m.db, m.n, rows, func(sum []float32, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				kernel.AddTo(sum, dy[i*lddy:][:m.n])
-			}
-		})
-	}
 	both := [2]sides{w.sides(0, m), w.sides(1, m)}
-	pack := func(t, lo, hi int) {
-		o, dy, x := &both[t/tokenBlock%2], dy[(t+lo)*lddy:], x[(t+lo)*ldx:]
+	pack := func(i int) { // the i-th packBlock tokens
+		t, at := i*packBlock, i*packBlock%tokenBlock
+		o, n := &both[t/tokenBlock%2], min(packBlock, rows-t)
 		if m.low != nil {
-			kernel.Transpose(o.at[lo:], blockStride, dy, lddy, hi-lo, m.n)
-			kernel.PackColsBF16(o.low, lowPanel, lo, x, ldx, hi-lo, m.in)
+			kernel.Transpose(o.at[at:], blockStride, dy[t*lddy:], lddy, n, m.n)
+			kernel.PackColsBF16(o.low, lowPanel, at, x[t*ldx:], ldx, n, m.in)
 		} else {
-			kernel.PackLeft(o.left, tokenGroup, lo, dy, lddy, hi-lo, m.n)
-			kernel.PackCols(o.xp, tokenPanel, lo, x, ldx, hi-lo, m.in)
+			kernel.PackCols(o.xp, tokenPanel, at, x[t*ldx:], ldx, n, m.in)
 		}
 	}
-	w.Each(min(tokenBlock, rows), packBlock, func(_ *Scratch, lo, hi int) { pack(0, lo, hi) })
+	// packs returns how many packBlocks the block of tokens from t on has.
+	packs := func(t int) int { return (min(tokenBlock, max(0, rows-t)) + packBlock - 1) / packBlock }
+	w.Each(packs(0), 1, func(_ *Scratch, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			pack(i)
+		}
+	})
 	groups := (m.n + kernel.LeftRows - 1) / kernel.LeftRows
 	count := min(groups, w.count(m.n, kernel.RowBlock))
 	for t := 0; t < rows; t += tokenBlock {
-		k, next := min(tokenBlock, rows-t), min(tokenBlock, max(0, rows-t-tokenBlock))
+		k, next := min(tokenBlock, rows-t), t+tokenBlock
 		o := &both[t/tokenBlock%2]
-		w.Each(count+(next+packBlock-1)/packBlock, 1, func(s *Scratch, lo, hi int) {
+		w.Each(count+packs(next), 1, func(s *Scratch, lo, hi int) {
 			for i := lo; i < hi; i++ {
-				if j := (i - count) * packBlock; j >= 0 {
-					pack(t+tokenBlock, j, min(next, j+packBlock))
+				if i >= count {
+					pack(next/packBlock + i - count)
 				} else {
-					m.gradient(s, o, k, i*groups/count, (i+1)*groups/count)
+					lo, hi := i*groups/count*kernel.LeftRows, min(m.n, (i+1)*groups/count*kernel.LeftRows)
+					m.gradient(s, o, dy[t*lddy:], lddy, k, lo, hi)
 				}
 			}
 		})
 	}
 }
 
-// gradient adds the products of k tokens to the rows of dW that are the groups [g0, g1).
-func (m *master) gradient(s *Scratch, o *sides, k, g0, g1 int) {
+// gradient adds the products of k tokens to the rows [lo, hi) of dW and db, lo a multiple
+// of kernel.LeftRows.
+func (m *master) gradient(s *Scratch, o *sides, dy []float32, lddy, k, lo, hi int) {
 	const nr = kernel.NR
-	lo, hi := g0*kernel.LeftRows, min(m.n, g1*kernel.LeftRows)
+	var left []float32
+	if m.low == nil {
+		left = grow(&s.learn.left, (hi-lo+kernel.LeftRows-1)/kernel.LeftRows*tokenGroup)
+		kernel.PackLeft(left, tokenGroup, 0, dy[lo:], lddy, k, hi-lo)
+	}
 	add := func(c []float32, ldc, panel, n int) {
 		if m.low != nil {
 			kernel.MatMulAddBF16(c, ldc, o.at[lo*blockStride:], blockStride, o.low[panel*lowPanel:], lowPanel,
 				hi-lo, k, n, &s.Gemm)
 		} else {
-			kernel.MatMulAddT(c, ldc, o.left[g0*tokenGroup:], kernel.LeftRows, tokenGroup, o.xp[panel*tokenPanel:],
-				tokenPanel, hi-lo, k, n, &s.Gemm)
+			kernel.MatMulAddT(c, ldc, left, kernel.LeftRows, tokenGroup, o.xp[panel*tokenPanel:], tokenPanel,
+				hi-lo, k, n, &s.Gemm)
 		}
 	}
 	whole := m.in / nr
@@ -164,4 +169,13 @@ func (m *master) gradient(s *Scratch, o *sides, k, g0, g1 int) {
 			kernel.AddTo(m.dw[(lo+r)*m.in+whole*nr:], tmp[r*nr:][:rest])
 		}
 	}
+	if m.db == nil {
+		return
+	}
+	sum := grow(&s.out, hi-lo)
+	clear(sum)
+	for i := range k {
+		kernel.AddTo(sum, dy[i*lddy:][lo:hi])
+	}
+	kernel.AddTo(m.db[lo:hi], sum)
 }

@@ -22,19 +22,27 @@ func TestWeightGradientsOverBlocksOfTokensAreTheSumOverTokens(t *testing.T) {
 					r := rand.New(rand.NewPCG(1, uint64(m)))
 					x, dy := random(r, m*in), random(r, m*n)
 					xs, dys := rows(x, in, kernel.Stride(in)), rows(dy, n, kernel.Stride(n))
-					var first []float32
+					var first, bias []float32
 					for _, workers := range []int{1, 2, 3} {
 						w := NewWork(workers)
-						l := &linear{Linear: &nn.Linear{In: in, Outs: []int{n}}}
+						l := &linear{Linear: &nn.Linear{In: in, Outs: []int{n}, Bias: true}}
 						l.allocTraining(dtype)
 						for range 2 { // it accumulates
 							l.master.backwardWeight(w, dys, kernel.Stride(n), xs, kernel.Stride(in), m)
 						}
 						w.Close()
 						if first == nil {
-							first = l.master.dw
+							first, bias = l.master.dw, l.master.db
 						}
 						require.Equal(t, first, l.master.dw, "%d workers have the bits of one", workers)
+						require.Equal(t, bias, l.master.db, "%d workers have the bits of one", workers)
+					}
+					for o := range n {
+						want := 0.0
+						for j := range m {
+							want += 2 * float64(dy[j*n+o])
+						}
+						require.InDelta(t, want, bias[o], tolerance, "bias %d", o)
 					}
 					if dtype == kernel.BFloat16 { // what the products see
 						x = rounded(x)

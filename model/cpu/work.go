@@ -20,8 +20,7 @@ type Work struct {
 // sides are both sides of the product that makes the gradient of a weight
 // (N, in), of one block of tokens.
 type sides struct {
-	left []float32 // groups of dY, [tokenBlock][LeftRows] each
-	xp   []float32 // panels of X, [tokenBlock][NR] each
+	xp []float32 // panels of X, [tokenBlock][NR] each; dY each worker lays out for itself
 
 	// In bfloat16 instead of them:
 	at  []float32 // (N, blockStride): dYᵀ
@@ -34,8 +33,7 @@ func (w *Work) sides(i int, m *master) sides {
 	if m.low != nil {
 		return sides{at: grow(&b.at, m.n*blockStride), low: grow(&b.low, panels*lowPanel)}
 	}
-	groups := (m.n + kernel.LeftRows - 1) / kernel.LeftRows
-	return sides{left: grow(&b.left, groups*tokenGroup), xp: grow(&b.xp, panels*tokenPanel)}
+	return sides{xp: grow(&b.xp, panels*tokenPanel)}
 }
 
 const (
