@@ -148,6 +148,15 @@ func (m *master) gradient(s *Scratch, o *sides, dy []float32, lddy, k, lo, hi in
 		left = grow(&s.learn.left, (hi-lo+kernel.LeftRows-1)/kernel.LeftRows*tokenGroup)
 		kernel.PackLeft(left, tokenGroup, 0, dy[lo:], lddy, k, hi-lo)
 	}
+	switch {
+	case m.db == nil:
+	case m.low != nil:
+		for r := lo; r < hi; r++ {
+			m.db[r] += kernel.Dot(o.at[r*blockStride:][:k], ones[:k])
+		}
+	default:
+		sumLeft(s, m.db[lo:hi], left, k)
+	}
 	add := func(c []float32, ldc, panel, n int) {
 		if m.low != nil {
 			kernel.MatMulAddBF16(c, ldc, o.at[lo*blockStride:], blockStride, o.low[panel*lowPanel:], lowPanel,
@@ -169,13 +178,31 @@ func (m *master) gradient(s *Scratch, o *sides, dy []float32, lddy, k, lo, hi in
 			kernel.AddTo(m.dw[(lo+r)*m.in+whole*nr:], tmp[r*nr:][:rest])
 		}
 	}
-	if m.db == nil {
-		return
-	}
-	sum := grow(&s.out, hi-lo)
-	clear(sum)
-	for i := range k {
-		kernel.AddTo(sum, dy[i*lddy:][lo:hi])
-	}
-	kernel.AddTo(m.db[lo:hi], sum)
 }
+
+// sumLeft adds to db the sums over k tokens of the groups of dY in left.
+func sumLeft(s *Scratch, db, left []float32, k int) {
+	const lr, rows = kernel.LeftRows, 64
+	sum := grow(&s.out, rows*lr)
+	for ; len(db) > 0; left = left[tokenGroup:] {
+		clear(sum)
+		for t := 0; t < k; t += rows {
+			n := min(rows, k-t) * lr
+			kernel.AddTo(sum[:n], left[t*lr:][:n])
+		}
+		for half := rows / 2 * lr; half >= lr; half /= 2 {
+			kernel.AddTo(sum[:half], sum[half:][:half])
+		}
+		n := min(lr, len(db))
+		kernel.AddTo(db[:n], sum[:n])
+		db = db[n:]
+	}
+}
+
+// ones turns a dot product into a sum.
+var ones = func() (o [tokenBlock]float32) {
+	for i := range o {
+		o[i] = 1
+	}
+	return o
+}()
