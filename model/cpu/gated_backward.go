@@ -34,11 +34,9 @@ func (g *gated) refresh() {
 // gate and up in turn by panels of kernel.NR columns; x is (m, in) with stride ldx.
 func (g *gated) saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldgu int, x []float32,
 	ldx, m int) {
-	p := kernel.Product{C: gu, LDC: ldgu, A: x, LDA: ldx, W: g.w, Bias: g.b, M: m, Epilogue: kernel.Store}
+	p := kernel.Product{C: h, LDC: ldh, A: x, LDA: ldx, W: g.w, Bias: g.b, M: m, Epilogue: g.act(),
+		Before: gu, LDBefore: ldgu}
 	p.All(s)
-	for j := 0; j < kernel.Pad(g.F); j += kernel.NR {
-		kernel.Gate(h[j:], ldh, gu[2*j:], ldgu, gu[2*j+kernel.NR:], ldgu, m, kernel.NR, g.act())
-	}
 }
 
 // backwardInput computes the gradients of h = act(x·Wgᵀ)·(x·Wuᵀ): dx, and dgu that

@@ -201,12 +201,7 @@ func (t *Training) forwardRows(p *tape, k *passed, w *Scratch, i, lo, hi int) {
 			op.linear.forward(&w.Gemm, y, ldy, x, ldx, m, kernel.Store)
 			return
 		}
-		before, n := k.before[i][lo*ldy:], kernel.Pad(op.Linear.Out())
-		op.linear.forward(&w.Gemm, before, ldy, x, ldx, m, kernel.Store)
-		for j := range m {
-			copy(y[j*ldy:][:n], before[j*ldy:])
-		}
-		kernel.Activate(y, ldy, m, n, op.act)
+		op.linear.saved(&w.Gemm, y, ldy, k.before[i][lo*ldy:], ldy, x, ldx, m, op.act)
 	case nn.MultiplyGated:
 		ldg := gatedStride(op.Op)
 		op.gated.saved(&w.Gemm, y, ldy, k.before[i][lo*ldg:], ldg, x, ldx, m)

@@ -41,6 +41,11 @@ type Product struct {
 	Bias     []float32
 	M        int
 	Epilogue Epilogue
+
+	// Before keeps y where the epilogue is an activation or gated, for its gradient: as C, but
+	// (M, Pad(N)) when gated. Nil for nothing.
+	Before   []float32
+	LDBefore int
 }
 
 // Scratch is memory that a product works in: one for each worker, never shared
@@ -85,6 +90,9 @@ func (g *Product) check(p0, p1 int) {
 			g.LDC, g.M, cols))
 	case p0 < 0 || p1 > g.W.Len() || g.Epilogue.Gated() && (p0%2 != 0 || p1%2 != 0):
 		panic(fmt.Sprintf("kernel: Product: panels [%d, %d) of %d", p0, p1, g.W.Len()))
+	case g.Before != nil && (len(g.Before) < (g.M-1)*g.LDBefore+p1*NR || g.LDBefore < p1*NR):
+		panic(fmt.Sprintf("kernel: Product: Before has %d elements, stride %d, want (%d, %d)", len(g.Before),
+			g.LDBefore, g.M, p1*NR))
 	case g.Bias != nil && len(g.Bias) < p1*NR:
 		panic(fmt.Sprintf("kernel: Product: bias has %d elements, want %d", len(g.Bias), p1*NR))
 	}
@@ -107,7 +115,15 @@ func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
 			n := min(group, p1-p)
 			c := g.C[m0*g.LDC+p*NR:]
 			y := x.from(p, n)
-			y.mul(c, g.LDC, false)
+			if g.Before == nil {
+				y.mul(c, g.LDC, false)
+			} else {
+				before := g.Before[m0*g.LDBefore+p*NR:]
+				y.mul(before, g.LDBefore, false)
+				for i := range m {
+					copy(c[i*g.LDC:][:n*NR], before[i*g.LDBefore:])
+				}
+			}
 			Activate(c, g.LDC, m, n*NR, g.Epilogue)
 		}
 		return
@@ -117,11 +133,15 @@ func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
 	}
 	for p := p0; p < p1; p += group {
 		n := min(group, p1-p)
+		both, ld := s.tile, n*NR
+		if g.Before != nil {
+			both, ld = g.Before[m0*g.LDBefore+p*NR:], g.LDBefore
+		}
 		y := x.from(p, n)
-		y.mul(s.tile, n*NR, false)
+		y.mul(both, ld, false)
 		for i := 0; i < n; i += 2 {
 			c := g.C[m0*g.LDC+(p+i)/2*NR:]
-			Gate(c, g.LDC, s.tile[i*NR:], n*NR, s.tile[(i+1)*NR:], n*NR, m, NR, g.Epilogue)
+			Gate(c, g.LDC, both[i*NR:], ld, both[(i+1)*NR:], ld, m, NR, g.Epilogue)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -330,6 +331,32 @@ func TestEpilogueIsTheRowOperationOfTheProduct(t *testing.T) {
 				sameBits(t, want, p.C[i*p.LDC:][:96], e)
 			}
 			require.True(t, p.intact())
+		}
+	})
+}
+
+// TestProductKeepsWhatTheEpilogueTakes: Before is the product that is stored, and C as it is
+// without Before.
+func TestProductKeepsWhatTheEpilogueTakes(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, e := range []Epilogue{GELU, Tanh, SiLUMul, GELUTanhMul} {
+			for _, m := range []int{1, 40, RowBlock + 1} {
+				p := newProblem(rand.New(rand.NewPCG(9, 11)), Float32, m, 33, 70, e, true)
+				var s Scratch
+				p.All(&s)
+				cols := p.W.Len() * NR
+				plain, kept := p.Product, p.Product
+				plain.Epilogue, plain.LDC, plain.C = Store, cols, make([]float32, m*cols)
+				plain.All(&s)
+				kept.C = slices.Clone(p.before)
+				kept.LDBefore, kept.Before = cols+7, make([]float32, m*(cols+7))
+				kept.All(&s)
+				sameBits(t, p.C, kept.C, e)
+				for i := range m {
+					sameBits(t, plain.C[i*cols:][:cols], kept.Before[i*kept.LDBefore:][:cols], e, " before")
+				}
+				require.True(t, p.intact())
+			}
 		}
 	})
 }

@@ -159,12 +159,12 @@ func (t *tileArgs) split(m, mr int) {
 }
 
 // ask has the tiles, one of n calls, ask for their share of as much as they read: for the
-// weights from index at on, which come next, evenly over their steps. So memory is busy in
+// weights from index at on, which come next, maybe in another product, evenly over their steps. So memory is busy in
 // all of them, not in the first alone, which reads its panel from there. One tile reads as
 // it goes.
 func (t *tileArgs) ask(x *operand, at, n int) {
 	t.Next, t.NextStep = t.W, 0
-	if tiles := (t.Tiles + t.Small) * n; at < x.n*x.panel && tiles > 1 {
+	if tiles := (t.Tiles + t.Small) * n; at < len(x.w) && tiles > 1 {
 		t.Next, t.NextStep = unsafe.Pointer(&x.w[at]), 4*NR/tiles
 	}
 }
