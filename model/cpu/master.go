@@ -122,7 +122,7 @@ func (m *master) backwardWeight(w *Work, dy []float32, lddy int, x []float32, ld
 		}
 	})
 	groups := (m.n + kernel.LeftRows - 1) / kernel.LeftRows
-	count := min(groups, w.count(m.n, kernel.RowBlock))
+	count := min(groups, w.count(m.n, kernel.LeftBlock))
 	for t := 0; t < rows; t += tokenBlock {
 		k, next := min(tokenBlock, rows-t), t+tokenBlock
 		o := &both[t/tokenBlock%2]

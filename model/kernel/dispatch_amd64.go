@@ -449,21 +449,21 @@ func tileOf(d DType, matrix bool) tileShape {
 	case matrix && d == Int8 && active.level >= AMX:
 		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case d == BFloat16 && active.level >= AVX512BF16:
-		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false}
+		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false, pairs: false}
 	case d == Int8 && active.vnni:
-		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false}
+		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: false, pairs: false}
 	case d == Float32 && active.level >= AVX512:
-		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: true}
+		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true, keeps: false, columns: true, pairs: true}
 	case d == BFloat16 && active.level >= AVX512:
-		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false, keeps: true, columns: false}
+		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false, keeps: true, columns: false, pairs: false}
 	case d == Int8 && active.avxVNNI:
-		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: false}
+		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: false, pairs: false}
 	case d == Float32 && active.level >= AVX2:
-		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: true}
+		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false, keeps: false, columns: true, pairs: false}
 	case d == BFloat16 && active.level >= AVX2:
-		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false, keeps: false, columns: false}
+		return tileShape{kind: tileBFloat16AVX2, rows: 6, bytes: 64, words: 2, wide: false, keeps: false, columns: false, pairs: false}
 	case d == Int8 && active.level >= AVX2:
-		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false, keeps: false, columns: false}
+		return tileShape{kind: tileInt8AVX2, rows: 6, bytes: 32, words: 2, wide: false, keeps: false, columns: false, pairs: false}
 	}
 	return tileShape{}
 }
@@ -520,6 +520,24 @@ func (k tileKind) runColumns(t *amd64.TileArgs) {
 		amd64.TileColumnsFloat32AVX512(t)
 	case tileFloat32AVX2:
 		amd64.TileColumnsFloat32AVX2(t)
+	}
+}
+
+// runPair computes tiles of two panels, where the shape says that there is a
+// function for it.
+func (k tileKind) runPair(t *amd64.TileArgs) {
+	switch k {
+	case tileFloat32AVX512:
+		amd64.TilePairFloat32AVX512(t)
+	}
+}
+
+// runPairColumns computes tiles of two panels and A by columns, where the shape
+// says that there is a function for it.
+func (k tileKind) runPairColumns(t *amd64.TileArgs) {
+	switch k {
+	case tileFloat32AVX512:
+		amd64.TilePairColumnsFloat32AVX512(t)
 	}
 }
 

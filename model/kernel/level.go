@@ -48,6 +48,8 @@ type features struct {
 	bf16  bool // AVX512_BF16: the conversions, and from level AVX512BF16 on VDPBF16PS
 	vnni  bool // AVX512_VNNI: VPDPBUSD
 
+	pairs bool // tiles of two panels are faster, from level AVX512 on: see vendor
+
 	avxVNNI bool // AVX-VNNI: VPDPBUSD of 256 bits without AVX-512, from level AVX2 on
 }
 
@@ -97,7 +99,7 @@ func SetLevel(l Level) (restore func()) {
 func (f features) upTo(l Level) features {
 	f.level = min(f.level, l)
 	if l < AVX512 {
-		f.bf16, f.vnni = false, false
+		f.bf16, f.vnni, f.pairs = false, false, false
 	}
 	if l < AVX2 {
 		f.avxVNNI = false

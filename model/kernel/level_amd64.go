@@ -16,7 +16,8 @@ func detect() features {
 	x := &cpu.X86
 	switch {
 	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX2 && x.HasFMA:
-		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI, avxVNNI: x.HasAVXVNNI}
+		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI, avxVNNI: x.HasAVXVNNI,
+			pairs: vendor() == intel}
 		if f.bf16 && vendor() != intel {
 			f.level = AVX512BF16
 		}

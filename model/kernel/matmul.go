@@ -34,17 +34,17 @@ func MatMulAddT(c []float32, ldc int, a []float32, lda, group int, panels []floa
 	// The assembly trusts these lengths.
 	_, _ = c[(m-1)*ldc+n*NR-1], panels[(n-1)*panel+k*NR-1]
 	_ = a[(m-1)/LeftRows*group+(k-1)*lda+(m-1)%LeftRows]
-	for m0 := 0; m0 < m; m0 += RowBlock {
-		l := leftSide{a: a[m0/LeftRows*group:], lda: lda, group: group, m: min(RowBlock, m-m0), k: k}
+	for m0 := 0; m0 < m; m0 += LeftBlock {
+		l := leftSide{a: a[m0/LeftRows*group:], lda: lda, group: group, m: min(LeftBlock, m-m0), k: k}
 		if hasColumns() {
 			l.mulColumns(c[m0*ldc:], ldc, words(panels), panel, n)
 			continue
 		}
 		ldt := Stride(k)
-		if cap(s.turned) < RowBlock*ldt {
-			s.turned = make([]float32, RowBlock*ldt)
+		if cap(s.turned) < LeftBlock*ldt {
+			s.turned = make([]float32, LeftBlock*ldt)
 		}
-		turned := s.turned[:RowBlock*ldt]
+		turned := s.turned[:LeftBlock*ldt]
 		for i := 0; i < l.m; i += LeftRows {
 			Transpose(turned[i*ldt:], ldt, l.a[i/LeftRows*group:], lda, k, min(LeftRows, l.m-i))
 		}
@@ -52,7 +52,7 @@ func MatMulAddT(c []float32, ldc int, a []float32, lda, group int, panels []floa
 	}
 }
 
-// leftSide is the left side of a product by columns, see [MatMulAddT]; m ≤ RowBlock.
+// leftSide is the left side of a product by columns, see [MatMulAddT]; m ≤ LeftBlock.
 type leftSide struct {
 	a          []float32
 	lda, group int

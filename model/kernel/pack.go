@@ -48,8 +48,12 @@ func PackCols(dst []float32, panel, step int, src []float32, lds, rows, n int) {
 	}
 }
 
-// LeftRows is the number of columns of A in a group of [PackLeft]: a tile takes them at once.
-const LeftRows = 14
+// LeftRows is the number of columns of A in a group of [PackLeft], one or two tiles, and
+// LeftBlock the largest number of them that panels pass by at a time, see [RowBlock].
+const (
+	LeftRows  = 12
+	LeftBlock = RowBlock / LeftRows * LeftRows
+)
 
 // PackLeft packs rows of a matrix A for products Aᵀ·P, which sum over them: source row r
 // becomes step k = step+r of every group, a group being LeftRows columns of A.

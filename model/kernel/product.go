@@ -54,7 +54,7 @@ type Scratch struct {
 	tile   []float32 // (RowBlock, 2·NR): gate and up
 	narrow []uint32  // (RowBlock, steps): activations as bfloat16, int8 or in three parts
 	scale  []float32 // (RowBlock): of the int8 activations
-	turned []float32 // (RowBlock, steps): a left side by columns, where no tile takes it so
+	turned []float32 // (LeftBlock, steps): a left side by columns, where no tile takes it so
 	matrix *matrix   // of products on a matrix unit
 	kept   *kept     // of products that widen weights
 }

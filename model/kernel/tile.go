@@ -21,14 +21,14 @@ type operand struct {
 	kept   *kept   // where keepsW
 }
 
-// kept is the memory of tiles that widen W: a part of a panel, and the sums of all rows
+// kept is the memory of tiles that widen W: a part of two panels, and the sums of all rows
 // over the parts before it.
 type kept struct {
-	w    [keptSteps * 2 * NR]float32
-	sums [(RowBlock + 1) * NR]float32 // and a row that nothing uses: a pointer moves behind the last
+	w    [keptSteps * 2 * 2 * NR]float32
+	sums [(RowBlock + 1) * 2 * NR]float32 // and a row that nothing uses: a pointer moves behind the last
 }
 
-// keptSteps is the largest number of steps of a part: 96 KB of a core's second cache. Fewer
+// keptSteps is the largest number of steps of a part: 192 KB of a core's second cache. Fewer
 // fit the first, but keeping sums costs more than that saves (1 % of a product at 128).
 const keptSteps = 384
 
@@ -65,7 +65,7 @@ func (x *operand) mul(c []float32, ldc int, add bool) {
 		_ = x.start[x.n*NR-1]
 	}
 	if x.kept != nil {
-		_ = x.kept.sums[(x.m+1)*NR-1]
+		_ = x.kept.sums[(x.m+1)*2*NR-1]
 	}
 	if x.k == 0 || !mulTiles(x, c, ldc, add) {
 		mulGeneric(x, c, ldc, add)

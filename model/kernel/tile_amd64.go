@@ -21,6 +21,7 @@ type tileShape struct {
 	keeps bool // it has a function that widens W once for several tiles
 
 	columns bool // it has a function for A by columns
+	pairs   bool // it has functions for two panels at once
 
 	matrix bool // it is the matrix unit's, see mulMatrix
 }
@@ -34,6 +35,13 @@ const (
 
 // keptRows is the smallest number of rows for which it pays to keep W widened.
 const keptRows = 24
+
+// twoRows is the number of rows of a tile of two panels, and twoFrom the smallest number
+// of rows for which it is faster.
+const (
+	twoRows = 6
+	twoFrom = 24
+)
 
 // zeros is the bias of a product without one.
 var zeros [wide * NR]float32
@@ -73,8 +81,19 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 		}
 	}
 	if shape.keeps && x.m >= keptRows {
-		mulKept(shape, x, &t, c, ldc, add)
-		return true
+		p = mulKept(shape, x, &t, c, ldc, add)
+	}
+	if shape.pairs && active.pairs && x.m >= twoFrom {
+		calls := 1 + 2*x.m*x.k/callSteps
+		for ; p+2 <= x.n; p += 2 {
+			for i := range calls {
+				m0, m1 := i*x.m/calls, (i+1)*x.m/calls
+				t.at(x, c[m0*ldc+p*NR:], m0, p, 0)
+				t.split(m1-m0, twoRows)
+				t.ask(x, 2, (p+2)*x.panel+i*2*x.k/calls*NR, calls)
+				shape.kind.runPair(&t.TileArgs)
+			}
+		}
 	}
 	calls := 1 + x.m*x.words*x.k/callSteps
 	for ; p < x.n; p++ {
@@ -85,7 +104,7 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 					t.at(x, c[m0*ldc+p*NR:], m0, p, part)
 					t.split(m1-m0, shape.rows)
 					n := 4 * NR / shape.bytes * calls
-					t.ask(x, (p+1)*x.panel+(part/shape.bytes*calls+i)*x.k/n*NR, n)
+					t.ask(x, 1, (p+1)*x.panel+(part/shape.bytes*calls+i)*x.k/n*NR, n)
 					shape.kind.run(&t.TileArgs)
 				}
 			}
@@ -94,51 +113,62 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 	return true
 }
 
-// mulKept computes x by tiles that keep W widened: part after part of a panel, each for all
-// rows, whose sums wait meanwhile.
-func mulKept(shape tileShape, x *operand, t *tileArgs, c []float32, ldc int, add bool) {
+// mulKept computes pairs of panels of x by tiles that keep W widened: part after part of
+// them, each for all rows, whose sums wait meanwhile. It returns the number of panels.
+func mulKept(shape tileShape, x *operand, t *tileArgs, c []float32, ldc int, add bool) int {
 	parts := (x.k + keptSteps - 1) / keptSteps
-	for p := range x.n {
+	p := 0
+	for ; p+2 <= x.n; p += 2 {
 		for i := range parts {
 			k0, k1 := i*x.k/parts, (i+1)*x.k/parts
 			t.at(x, c[p*NR:], 0, p, 0)
-			t.split(x.m, shape.rows)
+			t.split(x.m, twoRows)
 			t.A, t.W, t.K = unsafe.Pointer(&x.a[x.words*k0]), unsafe.Pointer(&x.w[p*x.panel+k0*NR]), k1-k0
-			next := p*x.panel + k1*NR
-			if i+1 == parts {
-				next = (p + 1) * x.panel
-			}
-			t.ask(x, next, 1)
+			t.ask(x, 2, (p+2)*x.panel+2*k0*NR, 1)
 			t.Kept, t.Sums, t.LDC, t.Add = unsafe.Pointer(&x.kept.w), nil, 4*ldc, add
 			if i > 0 {
 				t.Sums = unsafe.Pointer(&x.kept.sums)
 			}
 			if i+1 < parts {
-				t.C, t.LDC, t.Add = unsafe.Pointer(&x.kept.sums), 4*NR, false
+				t.C, t.LDC, t.Add = unsafe.Pointer(&x.kept.sums), 2*4*NR, false
 			}
 			shape.kind.runKept(&t.TileArgs)
 		}
 	}
+	t.LDC, t.K, t.Add = 4*ldc, x.k, add
+	return p
 }
 
 // hasColumns says whether there are tiles for A by columns.
 func hasColumns() bool { return tileOf(Float32, true).columns }
 
-// mulColumns computes C += Aᵀ·W for up to RowBlock rows of Aᵀ, where hasColumns.
+// mulColumns computes C += Aᵀ·W for up to LeftBlock rows of Aᵀ, where hasColumns.
 func (l *leftSide) mulColumns(c []float32, ldc int, w []uint32, panel, n int) {
 	shape := tileOf(Float32, true)
 	x := &operand{w: w, panel: panel, n: n, k: l.k, a: words(l.a), lda: l.lda}
-	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * l.lda, K: l.k, Add: true}}
+	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * l.lda, Panel: 4 * panel, K: l.k, Add: true}}
 	groups := (l.m + LeftRows - 1) / LeftRows
 	parts := 4 * NR / shape.bytes
-	for p := range n {
+	p := 0
+	if shape.pairs && active.pairs {
+		for ; p+2 <= n; p += 2 {
+			for g := range groups {
+				t.at(x, c[g*LeftRows*ldc+p*NR:], 0, p, 0)
+				t.A = unsafe.Pointer(&l.a[g*l.group])
+				t.split(min(LeftRows, l.m-g*LeftRows), twoRows)
+				t.ask(x, 2, (p+2)*panel+g*2*l.k/groups*NR, groups)
+				shape.kind.runPairColumns(&t.TileArgs)
+			}
+		}
+	}
+	for ; p < n; p++ {
 		for g := range groups {
 			for part := range parts {
 				t.at(x, c[g*LeftRows*ldc+p*NR:], 0, p, part*shape.bytes)
 				t.A = unsafe.Pointer(&l.a[g*l.group])
 				t.split(min(LeftRows, l.m-g*LeftRows), shape.rows)
 				i := g*parts + part
-				t.ask(x, (p+1)*panel+i*l.k/(groups*parts)*NR, groups*parts)
+				t.ask(x, 1, (p+1)*panel+i*l.k/(groups*parts)*NR, groups*parts)
 				shape.kind.runColumns(&t.TileArgs)
 			}
 		}
@@ -158,14 +188,14 @@ func (t *tileArgs) split(m, mr int) {
 	t.Tiles = n - t.Small
 }
 
-// ask has the tiles, one of n calls, ask for their share of as much as they read: for the
+// ask has the tiles of some panels, one of n calls, ask for their share of as much as they read: for the
 // weights from index at on, which come next, maybe in another product, evenly over their steps. So memory is busy in
 // all of them, not in the first alone, which reads its panel from there. One tile reads as
 // it goes.
-func (t *tileArgs) ask(x *operand, at, n int) {
+func (t *tileArgs) ask(x *operand, panels, at, n int) {
 	t.Next, t.NextStep = t.W, 0
 	if tiles := (t.Tiles + t.Small) * n; at < len(x.w) && tiles > 1 {
-		t.Next, t.NextStep = unsafe.Pointer(&x.w[at]), 4*NR/tiles
+		t.Next, t.NextStep = unsafe.Pointer(&x.w[at]), panels*4*NR/tiles
 	}
 }
 

@@ -35,7 +35,7 @@ func TestTilesAskForTheWholeNextPanel(t *testing.T) {
 					var s tileArgs
 					s.at(x, make([]float32, NR), 0, p, 0)
 					s.split(m, 14)
-					s.ask(x, (p+1)*x.panel+i*k/n*NR, n)
+					s.ask(x, 1, (p+1)*x.panel+i*k/n*NR, n)
 					if s.NextStep == 0 {
 						assert.Equal(t, s.W, s.Next)
 						continue

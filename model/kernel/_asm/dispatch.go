@@ -49,6 +49,7 @@ type Tile struct {
 	matrix bool // it is the matrix unit's, which takes arguments of its own
 
 	columns bool // another function takes A by columns
+	pairs   bool // others take two panels at once, with A by rows or columns
 }
 
 // Peak is a loop of nothing but multiply-adds in one number format.
@@ -168,7 +169,7 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one. Those of the matrix unit count where matrix says so.\n" +
 		"func tileOf(d DType, matrix bool) tileShape {\nswitch {\n")
 	for _, t := range tiles {
-		which, want := fmt.Sprintf("wide: %v, keeps: %v, columns: %v", t.wide, t.keeps, t.columns), ""
+		which, want := fmt.Sprintf("wide: %v, keeps: %v, columns: %v, pairs: %v", t.wide, t.keeps, t.columns, t.pairs), ""
 		if t.matrix {
 			which, want = "matrix: true", "matrix && "
 		}
@@ -188,6 +189,12 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	writeRun(w, tiles, "runColumns", "TileArgs", "TileColumns",
 		"computes tiles of A by columns, where the shape says that there is a function for it.",
 		func(t Tile) bool { return t.columns })
+	writeRun(w, tiles, "runPair", "TileArgs", "TilePair",
+		"computes tiles of two panels, where the shape says that there is a function for it.",
+		func(t Tile) bool { return t.pairs })
+	writeRun(w, tiles, "runPairColumns", "TileArgs", "TilePairColumns",
+		"computes tiles of two panels and A by columns, where the shape says that there is a function for it.",
+		func(t Tile) bool { return t.pairs })
 	writeRun(w, tiles, "runMatrix", "AMXArgs", "Tile", "computes panels on the matrix unit, where the shape says so.",
 		func(t Tile) bool { return t.matrix })
 }

@@ -177,8 +177,8 @@ func (v *Vec) spreadRows() {
 	v.end()
 }
 
-// spreadLeft writes the copy of rows into groups of fourteen columns: eight at a time, of
-// which two are copied twice.
+// spreadLeft writes the copy of rows into groups of twelve columns: eight at a time, of
+// which four are copied twice.
 func spreadLeft(a *Asm) {
 	a.Begin(Kernel{
 		Name: "spreadLeft",
@@ -198,15 +198,15 @@ func spreadLeft(a *Asm) {
 	a.I("MOVQ", a.arg("groups"), regCount)
 	a.Label(group)
 	a.I("VMOVUPS", "(AX)", "Y0")
-	a.I("VMOVUPS", "24(AX)", "Y1")
+	a.I("VMOVUPS", "16(AX)", "Y1")
 	a.I("VMOVUPS", "Y0", "(BX)")
-	a.I("VMOVUPS", "Y1", "24(BX)")
-	a.I("ADDQ", "$56", "AX")
+	a.I("VMOVUPS", "Y1", "16(BX)")
+	a.I("ADDQ", "$48", "AX")
 	a.I("ADDQ", "DX", "BX")
 	a.I("DECQ", regCount)
 	a.I("JNE", group)
 	a.I("ADDQ", "R8", "SI")
-	a.I("ADDQ", "$56", "DI")
+	a.I("ADDQ", "$48", "DI")
 	a.I("DECQ", "R11")
 	a.I("JNE", row)
 	a.end()

@@ -9,24 +9,41 @@ package main
 func tilesLow(a *Asm) {
 	low := tile{
 		format: "BFloat16", level: "AVX512", doc: "computes one panel of bfloat16 weights by float32 arithmetic.",
-		keeps: true, reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, store: storeFloats,
+		keeps: true, panels: 1, reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Z31") },
-		step:  func(a *Asm, mr, u int, at left) { widen512(a, mr, u, at, false) },
+		step: func(a *Asm, mr, u int, at left) {
+			a.I("PREFETCHT0", At(128*u+prefetch, regW))
+			a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
+			for odd := range 2 {
+				for h := range 2 {
+					widen(a, At(128*u+64*h, regW), odd, 28+h)
+				}
+				multiplyHalf(a, mr, u, odd, at, Z, 28, 30)
+			}
+		},
 	}
 	low.write(a)
 	// Tiles of float32 have no instruction to spare: to widen in every tile took 7 % of a
-	// product's time on an Intel Xeon (Emerald Rapids), in one of eight 1 %.
-	low.writeKept(a, 256, func(a *Asm, mr, u int, at left) { widen512(a, mr, u, at, true) }, func(a *Asm, mr, u int, at left) {
+	// product's time on an Intel Xeon (Emerald Rapids), in one of many 1 %.
+	low.pair().writeKept(a, 512, func(a *Asm, mr, u int, at left) {
 		for odd := range 2 {
-			for h := range 2 {
-				a.I("VMOVUPS", At(256*u+128*odd+64*h, regW), Z(28+h))
+			for v := range 4 {
+				widen(a, pairW(v, 128*u), odd, 24+v)
+				a.I("VMOVUPS", Z(24+v), At(512*u+256*odd+64*v, regTmp))
 			}
-			multiplyHalf(a, mr, u, odd, at)
+			multiplyPair(a, mr, 8*u+4*odd, at)
+		}
+	}, func(a *Asm, mr, u int, at left) {
+		for odd := range 2 {
+			for v := range 4 {
+				a.I("VMOVUPS", At(512*u+256*odd+64*v, regW), Z(24+v))
+			}
+			multiplyPair(a, mr, 8*u+4*odd, at)
 		}
 	})
 	tile{
 		format: "BFloat16", level: "AVX2", doc: "computes half a panel, 16 columns, of bfloat16 weights by float32 arithmetic.",
-		reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, store: storeFloats,
+		panels: 1, reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Y15") },
 		step: func(a *Asm, mr, u int, at left) {
 			a.I("PREFETCHT0", At(128*u+prefetch, regW))
@@ -39,37 +56,23 @@ func tilesLow(a *Asm) {
 						a.I("VPAND", w, Y(15), Y(12+h))
 					}
 				}
-				for i := range mr {
-					mem, _ := at(i, 8*u+4*odd)
-					a.I("VBROADCASTSS", mem, Y(14))
-					a.I("VFMADD231PS", Y(12), Y(14), Y(2*i))
-					a.I("VFMADD231PS", Y(13), Y(14), Y(2*i+1))
-				}
+				multiplyHalf(a, mr, u, odd, at, Y, 12, 14)
 			}
 		},
 	}.write(a)
 	tile{
 		format: "Int8", level: "AVX2", doc: "computes a quarter of a panel, 8 columns, of int8 quads by int16 arithmetic.",
-		reg: Y, size: 32, span: 32, rows: 6, unroll: 2, aStep: 8, zero: true, step: stepInt16, store: dequantise256,
+		panels: 1, reg: Y, size: 32, span: 32, rows: 6, unroll: 2, aStep: 8, zero: true, step: stepInt16, store: dequantise256,
 	}.write(a)
 }
 
-// widen512 multiplies by a step of pairs, whose floats it may keep.
-func widen512(a *Asm, mr, u int, at left, keep bool) {
-	a.I("PREFETCHT0", At(128*u+prefetch, regW))
-	a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
-	for odd := range 2 {
-		for h := range 2 {
-			if w := At(128*u+64*h, regW); odd == 0 {
-				a.I("VPSLLD", "$16", w, Z(28+h))
-			} else {
-				a.I("VPANDD", w, Z(31), Z(28+h))
-			}
-			if keep {
-				a.I("VMOVUPS", Z(28+h), At(256*u+128*odd+64*h, regTmp))
-			}
-		}
-		multiplyHalf(a, mr, u, odd, at)
+// widen sets a register to the first or second of the pairs of bfloat16 at w; register 31
+// holds the mask of the second.
+func widen(a *Asm, w string, odd, z int) {
+	if odd == 0 {
+		a.I("VPSLLD", "$16", w, Z(z))
+	} else {
+		a.I("VPANDD", w, Z(31), Z(z))
 	}
 }
 
@@ -81,10 +84,12 @@ func upperHalves(a *Asm, reg string) {
 }
 
 // multiplyHalf adds the products of the first or second weights of each pair, which are
-// in registers 28 and 29.
-func multiplyHalf(a *Asm, mr, u, odd int, at left) {
+// in registers w and w+1.
+func multiplyHalf(a *Asm, mr, u, odd int, at left, reg func(int) string, w, b int) {
 	for i := range mr {
-		multiplyRow(a, at, i, 8*u+4*odd, 28, 30)
+		a.I("VBROADCASTSS", at(i, 8*u+4*odd), reg(b))
+		a.I("VFMADD231PS", reg(w), reg(b), reg(2*i))
+		a.I("VFMADD231PS", reg(w+1), reg(b), reg(2*i+1))
 	}
 }
 
@@ -95,8 +100,7 @@ func stepInt16(a *Asm, mr, u int, at left) {
 	a.I("VPMOVSXBW", At(128*u, regW), Y(12))
 	a.I("VPMOVSXBW", At(128*u+16, regW), Y(13))
 	for i := range mr {
-		mem, _ := at(i, 8*u)
-		a.I("VPBROADCASTQ", mem, Y(14))
+		a.I("VPBROADCASTQ", at(i, 8*u), Y(14))
 		for h := range 2 {
 			a.I("VPMADDWD", Y(12+h), Y(14), Y(15))
 			a.I("VPADDD", Y(15), Y(2*i+h), Y(2*i+h))

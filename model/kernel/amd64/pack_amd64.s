@@ -551,15 +551,15 @@ row5:
 
 group6:
 	VMOVUPS        (AX), Y0
-	VMOVUPS        24(AX), Y1
+	VMOVUPS        16(AX), Y1
 	VMOVUPS        Y0, (BX)
-	VMOVUPS        Y1, 24(BX)
-	ADDQ           $56, AX
+	VMOVUPS        Y1, 16(BX)
+	ADDQ           $48, AX
 	ADDQ           DX, BX
 	DECQ           CX
 	JNE            group6
 	ADDQ           R8, SI
-	ADDQ           $56, DI
+	ADDQ           $48, DI
 	DECQ           R11
 	JNE            row5
 	VZEROUPPER

@@ -15,6 +15,17 @@ func TileFloat32AVX512(args *TileArgs)
 //go:noescape
 func TileColumnsFloat32AVX512(args *TileArgs)
 
+// TilePairFloat32AVX512 computes two neighbouring panels.
+//
+//go:noescape
+func TilePairFloat32AVX512(args *TileArgs)
+
+// TilePairColumnsFloat32AVX512 computes two neighbouring panels. A is given by
+// columns.
+//
+//go:noescape
+func TilePairColumnsFloat32AVX512(args *TileArgs)
+
 // TileWideFloat32AVX512 computes four neighbouring panels for one to three rows
 // of float32.
 //
@@ -67,8 +78,8 @@ func TileInt8AVXVNNI(args *TileArgs)
 //go:noescape
 func TileBFloat16AVX512(args *TileArgs)
 
-// TileKeptBFloat16AVX512 computes one panel of bfloat16 weights by float32
-// arithmetic. Of several tiles the first keeps weights widened for the others.
+// TileKeptBFloat16AVX512 computes two neighbouring panels. Of several tiles the
+// first keeps weights widened for the others.
 //
 //go:noescape
 func TileKeptBFloat16AVX512(args *TileArgs)
