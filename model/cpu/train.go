@@ -172,9 +172,11 @@ func (t *Training) fix(learns []bool) { t.model.weights.fix(learns) }
 
 // ZeroGrads forgets the gradients.
 func (t *Training) ZeroGrads() {
-	for i := range t.params {
-		clear(t.params[i].Grad)
-	}
+	t.work.Each(len(t.params), 1, func(_ *Scratch, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			clear(t.params[i].Grad)
+		}
+	})
 }
 
 // Forward writes the score of each sequence and keeps what Backward needs. A

@@ -129,7 +129,7 @@ func TestMatMulAddBF16AddsTheProductInBFloat16(t *testing.T) {
 
 // TestMatMulAddTIsMatMulAddOfTheTransposed to the bit, for A plain and packed.
 func TestMatMulAddTIsMatMulAddOfTheTransposed(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 5))
 		for range 60 {
 			m, k, n := 1+r.IntN(2*RowBlock+20), 1+r.IntN(90), 1+r.IntN(3)

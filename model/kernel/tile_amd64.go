@@ -190,10 +190,10 @@ func (t *tileArgs) split(m, mr int) {
 	t.Tiles = n - t.Small
 }
 
-// ask has the tiles of some panels, one of n calls, ask for their share of as much as they read: for the
-// weights from index at on, which come next, maybe in another product, evenly over their steps. So memory is busy in
-// all of them, not in the first alone, which reads its panel from there. One tile reads as
-// it goes.
+// ask has the tiles of one or two panels, one of n calls, ask for their share of as much as
+// they read: for the weights from index at on, which come next, maybe in another product,
+// evenly over their steps. So memory is busy in all of them, not in the first alone, which
+// reads its panels from there. One tile reads as it goes.
 func (t *tileArgs) ask(x *operand, panels, at, n int) {
 	t.Next, t.NextStep = t.W, 0
 	if tiles := (t.Tiles + t.Small) * n; at < len(x.w) && tiles > 1 {

@@ -57,3 +57,29 @@ func TestTilesAskForTheWholeNextPanel(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoPanelsAskForTheNextTwo for nearly all of their lines and for none beyond them.
+func TestTwoPanelsAskForTheNextTwo(t *testing.T) {
+	const k, panels = 384, 6
+	x := &operand{k: k, n: panels, panel: k * NR, w: make([]uint32, panels*k*NR), a: make([]uint32, RowBlock)}
+	base := uintptr(unsafe.Pointer(&x.w[0]))
+	for _, m := range []int{twoFrom, 100, RowBlock} {
+		for _, n := range []int{1, 2} {
+			asked := map[uintptr]bool{}
+			for i := range n {
+				var s tileArgs
+				s.at(x, make([]float32, 2*NR), 0, 2, 0)
+				s.split(m/n, twoRows)
+				s.ask(x, 2, 4*x.panel+i*2*k/n*NR, n)
+				for step := range (s.Tiles + s.Small) * k {
+					asked[(uintptr(s.Next)-base+uintptr(step*s.NextStep))/64] = true
+				}
+			}
+			lines := uintptr(k * NR * 4 / 64)
+			for line := range asked {
+				assert.True(t, line/lines == 4 || line/lines == 5, "%d rows, %d calls: line %d", m, n, line)
+			}
+			assert.Greater(t, float64(len(asked)), 0.85*2*float64(lines), "%d rows, %d calls", m, n)
+		}
+	}
+}
