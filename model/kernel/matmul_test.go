@@ -159,24 +159,3 @@ func TestMatMulAddTIsMatMulAddOfTheTransposed(t *testing.T) {
 		}
 	})
 }
-
-func TestPackLeftPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 11))
-		for range 300 {
-			rows, n, step := 1+r.IntN(40), 1+r.IntN(100), r.IntN(5)
-			lds, group := n+r.IntN(5), (rows+step+r.IntN(3))*LeftRows
-			src, okS := walled(r, (rows-1)*lds+n)
-			dst, okD := walled(r, (n-1)/LeftRows*group+(step+rows)*LeftRows)
-			want := slices.Clone(dst)
-			for i := range rows {
-				for j := range n {
-					want[j/LeftRows*group+(step+i)*LeftRows+j%LeftRows] = src[i*lds+j]
-				}
-			}
-			PackLeft(dst, group, step, src, lds, rows, n)
-			sameBits(t, want, dst)
-			require.True(t, okS() && okD())
-		}
-	})
-}

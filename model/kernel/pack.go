@@ -28,23 +28,30 @@ func PackRows(dst []float32, panel, row int, src []float32, lds, rows, k int) {
 // Shapes: dst is panels of stride panel elements, [panel/NR][NR] each; src is
 // (rows, n) with row stride lds. Columns from n to Pad(n) are set to zero.
 func PackCols(dst []float32, panel, step int, src []float32, lds, rows, n int) {
+	packRowsAsSteps(dst, panel, step, src, lds, rows, n, NR, spreadRows)
+}
+
+// packRowsAsSteps makes rows of src the steps from step on of panels of some columns, whole ones
+// by spread; columns from n to a whole panel are set to zero.
+func packRowsAsSteps(dst []float32, panel, step int, src []float32, lds, rows, n, cols int,
+	spread func(dst []float32, panel int, src []float32, lds, rows, panels int)) {
 	if rows <= 0 || n <= 0 {
 		return
 	}
-	whole := n / NR
+	whole := n / cols
 	if whole > 0 {
 		// The assembly trusts these lengths.
-		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*panel+(step+rows)*NR-1]
+		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*panel+(step+rows)*cols-1]
 		for r, m := 0, rowsPerCall(n); r < rows; r += m {
-			spreadRows(dst[(step+r)*NR:], panel, src[r*lds:], lds, min(m, rows-r), whole)
+			spread(dst[(step+r)*cols:], panel, src[r*lds:], lds, min(m, rows-r), whole)
 		}
 	}
-	if n%NR == 0 {
+	if n%cols == 0 {
 		return
 	}
 	for r := range rows {
-		d := dst[whole*panel+(step+r)*NR:][:NR]
-		clear(d[copy(d, src[r*lds:][:n][whole*NR:]):])
+		d := dst[whole*panel+(step+r)*cols:][:cols]
+		clear(d[copy(d, src[r*lds:][:n][whole*cols:]):])
 	}
 }
 
@@ -59,25 +66,9 @@ const (
 // becomes step k = step+r of every group, a group being LeftRows columns of A.
 //
 // Shapes: dst is groups of stride group elements, [group/LeftRows][LeftRows] each; src is
-// (rows, n) with row stride lds. Columns of the last group from n on are left as they are.
+// (rows, n) with row stride lds. Columns of the last group from n on are set to zero.
 func PackLeft(dst []float32, group, step int, src []float32, lds, rows, n int) {
-	if rows <= 0 || n <= 0 {
-		return
-	}
-	whole := n / LeftRows
-	if whole > 0 {
-		// The assembly trusts these lengths.
-		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*group+(step+rows)*LeftRows-1]
-		for r, m := 0, rowsPerCall(n); r < rows; r += m {
-			spreadLeft(dst[(step+r)*LeftRows:], group, src[r*lds:], lds, min(m, rows-r), whole)
-		}
-	}
-	if n%LeftRows == 0 {
-		return
-	}
-	for r := range rows {
-		copy(dst[whole*group+(step+r)*LeftRows:], src[r*lds:][:n][whole*LeftRows:])
-	}
+	packRowsAsSteps(dst, group, step, src, lds, rows, n, LeftRows, spreadLeft)
 }
 
 // PackRowsBF16 is [PackRows] in bfloat16: a step is a pair of neighbouring k.

@@ -12,18 +12,18 @@ func packHalfGeneric(dst []uint32, col int, src []uint32, lds, rows, k int) {
 
 // spreadRowsGeneric copies panels·NR elements of each row.
 func spreadRowsGeneric(dst []float32, panel int, src []float32, lds, rows, panels int) {
-	for r := range rows {
-		for p := range panels {
-			*(*[NR]float32)(dst[r*NR+p*panel:]) = [NR]float32(src[r*lds+p*NR:])
-		}
-	}
+	spreadGeneric(dst, panel, src, lds, rows, panels, NR)
 }
 
 // spreadLeftGeneric copies groups·LeftRows elements of each row.
 func spreadLeftGeneric(dst []float32, group int, src []float32, lds, rows, groups int) {
+	spreadGeneric(dst, group, src, lds, rows, groups, LeftRows)
+}
+
+func spreadGeneric(dst []float32, panel int, src []float32, lds, rows, panels, cols int) {
 	for r := range rows {
-		for g := range groups {
-			*(*[LeftRows]float32)(dst[r*LeftRows+g*group:]) = [LeftRows]float32(src[r*lds+g*LeftRows:])
+		for p := range panels {
+			copy(dst[r*cols+p*panel:][:cols], src[r*lds+p*cols:])
 		}
 	}
 }

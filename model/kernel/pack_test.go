@@ -31,27 +31,33 @@ func TestPackRowsPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
 	})
 }
 
-func TestPackColsPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
+func TestRowsBecomeStepsInTheirPlaceAndNoOther(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 10))
-		for range 300 {
-			rows, n, step := 1+r.IntN(40), 1+r.IntN(100), r.IntN(5)
-			lds, panel := n+r.IntN(5), (rows+step+r.IntN(3))*NR
-			src, okS := walled(r, (rows-1)*lds+n)
-			dst, okD := walled(r, Pad(n)/NR*panel)
-			want := append([]float32(nil), dst...)
-			for i := range rows {
-				for j := range Pad(n) {
-					v := float32(0)
-					if j < n {
-						v = src[i*lds+j]
+		for _, x := range []struct {
+			cols int
+			pack func(dst []float32, panel, step int, src []float32, lds, rows, n int)
+		}{{NR, PackCols}, {LeftRows, PackLeft}} {
+			for range 300 {
+				rows, n, step := 1+r.IntN(40), 1+r.IntN(100), r.IntN(5)
+				lds, panel := n+r.IntN(5), (rows+step+r.IntN(3))*x.cols
+				panels := (n + x.cols - 1) / x.cols
+				src, okS := walled(r, (rows-1)*lds+n)
+				dst, okD := walled(r, panels*panel)
+				want := append([]float32(nil), dst...)
+				for i := range rows {
+					for j := range panels * x.cols {
+						v := float32(0)
+						if j < n {
+							v = src[i*lds+j]
+						}
+						want[j/x.cols*panel+(step+i)*x.cols+j%x.cols] = v
 					}
-					want[j/NR*panel+(step+i)*NR+j%NR] = v
 				}
+				x.pack(dst, panel, step, src, lds, rows, n)
+				sameBits(t, want, dst)
+				require.True(t, okS() && okD())
 			}
-			PackCols(dst, panel, step, src, lds, rows, n)
-			sameBits(t, want, dst)
-			require.True(t, okS() && okD())
 		}
 	})
 }

@@ -153,27 +153,11 @@ func (v *Vec) spreadRows() {
 			"rows int", "panels int",
 		},
 	}, 0)
-	v.take("dst", "DI", "panel", "DX", "src", "SI", "lds", "R8", "rows", "R11")
-	rows, panels := v.Fresh("row"), v.Fresh("panel")
-	v.Label(rows)
-	v.I("MOVQ", "SI", "AX")
-	v.I("MOVQ", "DI", "BX")
-	v.I("MOVQ", v.arg("panels"), regCount)
-	v.Label(panels)
+	var at []int
 	for i := 0; i < 128; i += v.size() {
-		v.I("VMOVUPS", At(i, "AX"), v.r(i/v.size()))
+		at = append(at, i)
 	}
-	for i := 0; i < 128; i += v.size() {
-		v.I("VMOVUPS", v.r(i/v.size()), At(i, "BX"))
-	}
-	v.I("ADDQ", "$128", "AX")
-	v.I("ADDQ", "DX", "BX")
-	v.I("DECQ", regCount)
-	v.I("JNE", panels)
-	v.I("ADDQ", "R8", "SI")
-	v.I("ADDQ", "$128", "DI")
-	v.I("DECQ", "R11")
-	v.I("JNE", rows)
+	v.spreadPanels(128, at, v.r)
 	v.end()
 }
 
@@ -186,28 +170,35 @@ func spreadLeft(a *Asm) {
 			"LeftRows one group on; the next row goes LeftRows floats behind.",
 		Params: "dst []float32, group int, src []float32, lds, rows, groups int",
 		Args: []Arg{
-			"dst *float32", "group int = 4*group", "src *float32", "lds int = 4*lds",
-			"rows int", "groups int",
+			"dst *float32", "panel int = 4*group", "src *float32", "lds int = 4*lds",
+			"rows int", "panels int = groups",
 		},
 	}, "AVX2", 0)
-	a.take("dst", "DI", "group", "DX", "src", "SI", "lds", "R8", "rows", "R11")
-	row, group := a.Fresh("row"), a.Fresh("group")
-	a.Label(row)
+	a.spreadPanels(48, []int{0, 16}, Y)
+	a.end()
+}
+
+// spreadPanels copies rows of panels of so many bytes, by registers at the offsets given.
+func (a *Asm) spreadPanels(width int, at []int, reg func(int) string) {
+	a.take("dst", "DI", "panel", "DX", "src", "SI", "lds", "R8", "rows", "R11")
+	rows, panels := a.Fresh("row"), a.Fresh("panel")
+	a.Label(rows)
 	a.I("MOVQ", "SI", "AX")
 	a.I("MOVQ", "DI", "BX")
-	a.I("MOVQ", a.arg("groups"), regCount)
-	a.Label(group)
-	a.I("VMOVUPS", "(AX)", "Y0")
-	a.I("VMOVUPS", "16(AX)", "Y1")
-	a.I("VMOVUPS", "Y0", "(BX)")
-	a.I("VMOVUPS", "Y1", "16(BX)")
-	a.I("ADDQ", "$48", "AX")
+	a.I("MOVQ", a.arg("panels"), regCount)
+	a.Label(panels)
+	for i, at := range at {
+		a.I("VMOVUPS", At(at, "AX"), reg(i))
+	}
+	for i, at := range at {
+		a.I("VMOVUPS", reg(i), At(at, "BX"))
+	}
+	a.I("ADDQ", Imm(width), "AX")
 	a.I("ADDQ", "DX", "BX")
 	a.I("DECQ", regCount)
-	a.I("JNE", group)
+	a.I("JNE", panels)
 	a.I("ADDQ", "R8", "SI")
-	a.I("ADDQ", "$48", "DI")
+	a.I("ADDQ", Imm(width), "DI")
 	a.I("DECQ", "R11")
-	a.I("JNE", row)
-	a.end()
+	a.I("JNE", rows)
 }

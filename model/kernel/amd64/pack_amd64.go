@@ -36,4 +36,4 @@ func SpreadRowsAVX2(dst *float32, panel int, src *float32, lds int, rows int, pa
 // goes LeftRows floats behind.
 //
 //go:noescape
-func SpreadLeftAVX2(dst *float32, group int, src *float32, lds int, rows int, groups int)
+func SpreadLeftAVX2(dst *float32, panel int, src *float32, lds int, rows int, panels int)

@@ -536,10 +536,10 @@ panel4:
 	VZEROUPPER
 	RET
 
-// func SpreadLeftAVX2(dst *float32, group int, src *float32, lds int, rows int, groups int)
+// func SpreadLeftAVX2(dst *float32, panel int, src *float32, lds int, rows int, panels int)
 TEXT ·SpreadLeftAVX2(SB), NOSPLIT, $0-48
 	MOVQ           dst+0(FP), DI
-	MOVQ           group+8(FP), DX
+	MOVQ           panel+8(FP), DX
 	MOVQ           src+16(FP), SI
 	MOVQ           lds+24(FP), R8
 	MOVQ           rows+32(FP), R11
@@ -547,9 +547,9 @@ TEXT ·SpreadLeftAVX2(SB), NOSPLIT, $0-48
 row5:
 	MOVQ           SI, AX
 	MOVQ           DI, BX
-	MOVQ           groups+40(FP), CX
+	MOVQ           panels+40(FP), CX
 
-group6:
+panel6:
 	VMOVUPS        (AX), Y0
 	VMOVUPS        16(AX), Y1
 	VMOVUPS        Y0, (BX)
@@ -557,7 +557,7 @@ group6:
 	ADDQ           $48, AX
 	ADDQ           DX, BX
 	DECQ           CX
-	JNE            group6
+	JNE            panel6
 	ADDQ           R8, SI
 	ADDQ           $48, DI
 	DECQ           R11

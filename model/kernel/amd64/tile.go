@@ -10,15 +10,15 @@ import "unsafe"
 type TileArgs struct {
 	C        unsafe.Pointer // (rows, NR) float32
 	LDC      int
-	A        unsafe.Pointer // (rows, K) steps
+	A        unsafe.Pointer // (rows, K) steps, or by columns (K, rows)
 	LDA      int
 	W        unsafe.Pointer // [K][NR] steps
 	Panel    int            // from one panel to the next
 	Next     unsafe.Pointer // what is asked for from memory meanwhile
 	NextStep int            // bytes from one step to the next
-	Kept     unsafe.Pointer // [K][2][NR] float32: room for W widened; bfloat16 by float32 only, as the next
-	Sums     unsafe.Pointer // (rows, NR) float32, tile after tile: where sums begin instead of Bias, or nil
-	Bias     unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
+	Kept     unsafe.Pointer // [K][2][2·NR] float32: room for two panels widened; bfloat16 by float32 only, as the next
+	Sums     unsafe.Pointer // (rows, 2·NR) float32, tile after tile: where sums begin instead of Bias, or nil
+	Bias     unsafe.Pointer // NR starting values a panel: float32, int32 for int8; never nil
 	Scale    unsafe.Pointer // rows float32; int8 only, as the next three
 	Scaled   int            // bytes of Scale that the tiles so far have used
 	WScale   unsafe.Pointer // NR float32
