@@ -48,7 +48,7 @@ type features struct {
 	bf16  bool // AVX512_BF16: the conversions, and from level AVX512BF16 on VDPBF16PS
 	vnni  bool // AVX512_VNNI: VPDPBUSD
 
-	pairs bool // tiles of two panels are faster, from level AVX512 on: see vendor
+	pairs bool // tiles of two panels are faster, from level AVX512 on: on Intel's; others were not measured
 
 	avxVNNI bool // AVX-VNNI: VPDPBUSD of 256 bits without AVX-512, from level AVX2 on
 }

@@ -119,7 +119,7 @@ type tile struct {
 	keeps         bool   // writeKept writes one for several row tiles
 	columns       bool   // there is one for A by columns too
 	pairs         bool   // there are some for two panels too, see pair
-	panels        int
+	panels        int    // that it computes
 	doc           string
 	reg           func(int) string
 	size          int // bytes of a register
